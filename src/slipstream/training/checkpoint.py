@@ -1,0 +1,130 @@
+"""Checkpoints: the LoRA a user can take away, and the state from which training goes on bit for bit.
+
+`checkpoints/<name>_000000250.safetensors` is the LoRA after 250 updates (the EMA shadow where EMA is on) and
+`checkpoints/state_000000250.pt` the raw LoRA, EMA, optimizer and step. Both are written atomically before anything old
+is removed, so a full disk or a kill leaves the last checkpoint whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slipstream.adapters.files import save_lora
+from slipstream.adapters.low_rank import BranchSet
+from slipstream.core.atomic import atomic_path
+from slipstream.core.errors import RunError
+from slipstream.training.ema import Ema
+
+_STATE = re.compile(r"state_(\d{9})\.pt$")
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training. `step` counts finished updates."""
+
+    lora: BranchSet
+    optimizer: torch.optim.Optimizer
+    ema: Ema | None
+    step: int = 0
+
+    def as_used(self) -> contextlib.AbstractContextManager[None]:
+        """The weights that previews and files hold: the EMA shadow where EMA is on."""
+        return self.ema.swapped() if self.ema is not None else contextlib.nullcontext()
+
+
+@dataclass(frozen=True)
+class CheckpointPolicy:
+    """Where and how checkpoints are written. `keep` newest LoRAs stay (0 = all)."""
+
+    folder: Path
+    name: str
+    dtype: torch.dtype
+    keep: int
+
+
+def lora_path(policy: CheckpointPolicy, step: int) -> Path:
+    """The LoRA file of a label: N means N updates."""
+    return policy.folder / f"{policy.name}_{step:09d}.safetensors"
+
+
+def save_checkpoint(policy: CheckpointPolicy, state: TrainingState, metadata: Mapping[str, str]) -> Path:
+    """Write LoRA and state, then prune; returns the LoRA's path.
+
+    Raises:
+        DiskFullError: no space; the previous checkpoint is untouched.
+    """
+    policy.folder.mkdir(parents=True, exist_ok=True)
+    path = lora_path(policy, state.step)
+    export_lora(path, policy.dtype, state, metadata)
+    with atomic_path(policy.folder / f"state_{state.step:09d}.pt") as temporary:
+        torch.save(_pack(state), temporary)
+    _prune(policy)
+    return path
+
+
+def export_lora(path: Path, dtype: torch.dtype, state: TrainingState, metadata: Mapping[str, str]) -> None:
+    """Write the LoRA as it is used, without the training adapter."""
+    with state.as_used():
+        save_lora(path, state.lora, dtype, {**metadata, "steps": str(state.step)})
+
+
+def restore(policy: CheckpointPolicy, state: TrainingState) -> int:
+    """Load the newest readable state into `state`; returns its step (0 where there is none).
+
+    Raises:
+        RunError: the state does not fit the run's LoRA (the config was changed).
+    """
+    files = sorted((p for p in policy.folder.glob("state_*.pt") if _STATE.search(p.name)), reverse=True)
+    if not files:
+        return 0
+    try:
+        packed = torch.load(files[0], map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        raise RunError(
+            f"the training state cannot be read ({error})", where=str(files[0]),
+            fix="delete this file to resume from the checkpoint before it.",
+        ) from error  # fmt: skip
+    _unpack(packed, state, files[0])
+    return state.step
+
+
+def _pack(state: TrainingState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "lora": {name: p.detach().cpu() for name, p in state.lora.named_parameters()},
+        "optimizer": state.optimizer.state_dict(),
+        "ema": state.ema.state_dict() if state.ema is not None else None,
+    }
+
+
+def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
+    parameters = dict(state.lora.named_parameters())
+    shapes = {name: tuple(p.shape) for name, p in parameters.items()}
+    saved = {name: tuple(tensor.shape) for name, tensor in packed["lora"].items()}
+    if shapes != saved or (packed["ema"] is None) != (state.ema is None):
+        raise RunError(
+            f"the saved state holds {len(saved)} LoRA tensors that do not fit this run's {len(shapes)}, or EMA was switched",
+            where=str(path),
+            fix="resume with the config the run was started with (config.yaml in the run folder).",
+        )
+    for name, tensor in packed["lora"].items():
+        parameters[name].data.copy_(tensor)
+    state.optimizer.load_state_dict(packed["optimizer"])
+    if state.ema is not None:
+        state.ema.load_state_dict(packed["ema"])
+    state.step = int(packed["step"])
+
+
+def _prune(policy: CheckpointPolicy) -> None:
+    """Keep the newest `keep` LoRAs and the newest two states (the older one in case the newest cannot be read)."""
+    loras = sorted(policy.folder.glob(f"{policy.name}_?????????.safetensors"))
+    states = sorted(policy.folder.glob("state_?????????.pt"))
+    for old in (loras[: -policy.keep] if policy.keep else []) + states[:-2]:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+"""Which device and precision a run uses, and one line that says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from slipstream.core.errors import DeviceError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The chosen device and weight precisions, with the reasons for the log."""
+
+    device: torch.device
+    transformer_dtype: torch.dtype
+    text_encoder_dtype: torch.dtype
+    reasons: tuple[str, ...]
+
+
+def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
+    """Resolve `auto` and check that the device exists.
+
+    Raises:
+        DeviceError: CUDA was asked for and is not there, or the card has no bf16.
+    """
+    chosen, why = _choose_device(device)
+    dtypes = {part: _choose_dtype(asked, chosen) for part, asked in (("transformer", transformer), ("text encoder", text_encoder))}
+    reasons = (
+        f"device: {_device_name(chosen)} ({why})",
+        *(f"precision of the {part}: {name} ({reason})" for part, (name, reason) in dtypes.items()),
+        f"attention: torch scaled_dot_product_attention ({'CUDA kernel chosen by torch' if chosen.type == 'cuda' else 'CPU kernel'})",
+    )
+    return Compute(chosen, DTYPES[dtypes["transformer"][0]], DTYPES[dtypes["text encoder"][0]], reasons)
+
+
+def _choose_device(asked: str) -> tuple[torch.device, str]:
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device()), "job.device is auto and a GPU is present"
+        return torch.device("cpu"), "job.device is auto and no CUDA GPU is present"
+    device = torch.device(asked)
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if not torch.cuda.is_available() or (device.index or 0) >= count:
+            raise DeviceError(
+                f"{asked} was asked for, but torch {torch.__version__} sees {count} CUDA devices", where="job.device",
+                fix="use `auto` or `cpu`, or install a CUDA build of torch and a driver.",
+            )  # fmt: skip
+    return device, "job.device"
+
+
+def _choose_dtype(asked: str, device: torch.device) -> tuple[str, str]:
+    if asked != "auto":
+        if asked == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise DeviceError("this GPU has no bf16", where="quantization", fix="use fp32 or a card from Ampere on.")
+        return asked, "as set in quantization"
+    return ("bf16", "auto on CUDA") if device.type == "cuda" else ("fp32", "auto on the CPU, where bf16 is slower")
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cuda":
+        return f"CPU, {torch.get_num_threads()} threads"
+    properties = torch.cuda.get_device_properties(device)
+    return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Peak memory of the run so far: allocated on the GPU, or resident in the process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

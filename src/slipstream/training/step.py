@@ -1,0 +1,116 @@
+"""One optimizer update: micro batches, one loss, one clip, one step. Reads top to bottom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slipstream.core.errors import TrainingError
+from slipstream.data.loader import TrainingBatch
+from slipstream.objectives.velocity import velocity_loss
+from slipstream.training.checkpoint import TrainingState
+from slipstream.training.draws import draw_step
+
+Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
+"""(noisy_BCHW, sigma_B, caption features per sample) -> velocity_BCHW, training adapter active."""
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What shapes an update, as plain values."""
+
+    seed: int
+    gradient_accumulation: int
+    max_grad_norm: float
+    timestep_type: str
+    timestep_bias: str
+    loss_type: str
+    huber_delta: float
+    differential_guidance_scale: float | None
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Figures of one update: mean loss over its samples and the gradient norm before clipping."""
+
+    loss: float
+    grad_norm: float
+
+
+def train_step(
+    state: TrainingState,
+    batch_at: Callable[[int], TrainingBatch],
+    predict: Predict,
+    settings: StepSettings,
+    learning_rate: float,
+) -> StepResult:
+    """Do update number `state.step` (0-based) and count it.
+
+    The gradient is the mean over micro batches of each one's mean, so accumulation 4 equals batch 4.
+
+    Raises:
+        TrainingError: loss or gradient is not finite; weights and optimizer are left as they were.
+    """
+    state.optimizer.zero_grad(set_to_none=True)
+    total, first_sample = 0.0, 0
+    for micro in range(settings.gradient_accumulation):
+        batch = batch_at(state.step * settings.gradient_accumulation + micro)
+        loss = micro_loss(batch, predict, settings, state.step, first_sample)
+        first_sample += batch.latents_BCHW.shape[0]
+        _require_finite(loss, state.step, "the loss", batch)
+        (loss / settings.gradient_accumulation).backward()
+        total += loss.item() / settings.gradient_accumulation
+    parameters = state.lora.parameters()
+    limit = settings.max_grad_norm or math.inf
+    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+    _require_finite(norm, state.step, "the gradient norm", None)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.optimizer.step()
+    if state.ema is not None:
+        state.ema.update()
+    state.step += 1
+    return StepResult(total, norm.item())
+
+
+def micro_loss(
+    batch: TrainingBatch, predict: Predict, settings: StepSettings, step: int, first_sample: int
+) -> Tensor:
+    """The scalar loss of one micro batch with its own seeded noise and sigmas."""
+    clean = batch.latents_BCHW.to(settings.device, torch.float32)
+    noise, sigma = draw_step(
+        seed=settings.seed,
+        step=step,
+        first_sample=first_sample,
+        like_BCHW=clean,
+        timestep_type=settings.timestep_type,
+        timestep_bias=settings.timestep_bias,
+    )
+    return velocity_loss(
+        lambda noisy_BCHW, sigma_B: predict(noisy_BCHW, sigma_B, batch.texts),
+        clean,
+        noise.to(settings.device),
+        sigma.to(settings.device),
+        timestep_type=settings.timestep_type,
+        loss_type=settings.loss_type,
+        huber_delta=settings.huber_delta,
+        differential_guidance_scale=settings.differential_guidance_scale,
+    ).loss
+
+
+def _require_finite(value: Tensor, step: int, what: str, batch: TrainingBatch | None) -> None:
+    if torch.isfinite(value):
+        return
+    cause = "the last updates blew the LoRA up"
+    if batch is not None and not torch.isfinite(batch.latents_BCHW).all():
+        cause = f"the latents of dataset entries {list(batch.entry_indices)} are not finite"
+    raise TrainingError(
+        f"{what} became {value.item()} in update {step + 1}: {cause}", where=f"step {step + 1}",
+        fix="lower training.learning_rate (5e-5 to 8e-5 is calmer), keep max_grad_norm at 1.0, and resume: "
+        "the last checkpoint is whole.",
+    )  # fmt: skip
