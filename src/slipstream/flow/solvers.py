@@ -1,0 +1,40 @@
+"""Sampling: the Z-Image pipeline's schedule, Euler steps and guidance.
+
+Source: FlowMatchEulerDiscreteScheduler and `pipeline_z_image.py` of diffusers 0.42; `tests/flow/test_solvers.py` shows
+equality with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def shifted(sigma: Tensor, shift: float) -> Tensor:
+    """shift * sigma / (1 + (shift - 1) * sigma): more steps are spent where the noise is high."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def euler_sigmas(num_steps: int, shift: float) -> Tensor:
+    """The num_steps + 1 noise levels from 1 to 0 (fp32, CPU); `num_steps` forwards lie between them."""
+    levels = torch.linspace(1.0, 1 / num_steps, num_steps, dtype=torch.float32)
+    return torch.cat((shifted(levels, shift), torch.zeros(1)))
+
+
+def guided(positive_BCHW: Tensor, negative_BCHW: Tensor, guidance_scale: float) -> Tensor:
+    """Classifier-free guidance in the CFG form: negative + cfg (positive - negative); cfg 1 is no guidance.
+
+    Diffusers' Z-Image argument is `cfg - 1`. Source: Ho & Salimans 2022 (arXiv 2207.12598).
+    """
+    return positive_BCHW + (guidance_scale - 1) * (positive_BCHW - negative_BCHW)
+
+
+def solve_euler(velocity: Callable[[Tensor, Tensor], Tensor], noise_BCHW: Tensor, sigmas: Tensor) -> Tensor:
+    """Walk from noise to latents. `velocity(latents_BCHW, sigma_B)`; everything in fp32."""
+    latents = noise_BCHW
+    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+        sigma_B = torch.full((latents.shape[0],), float(now), device=latents.device)
+        latents = latents + (then - now).to(latents.device) * velocity(latents, sigma_B)
+    return latents

@@ -1,0 +1,90 @@
+"""Z-Image as the rest of the code sees it: a `predict` function, a text encoder and an image codec, loaded in phases.
+
+The text encoder is loaded only while captions are missing from the cache and freed after; the VAE likewise, unless
+previews need it. So the peak is the largest phase, not the sum.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slipstream.models.z_image.identity import weights_identity
+from slipstream.models.z_image.latents import ImageCodec
+from slipstream.models.z_image.loading import (
+    SamplingShift,
+    load_sampling_shift,
+    load_text_encoder,
+    load_tokenizer,
+    load_transformer,
+    load_vae,
+)
+from slipstream.models.z_image.prediction import TextBatch, predict_velocity
+from slipstream.models.z_image.resolve import ModelParts
+from slipstream.models.z_image.text import TextEncoder
+
+ADAPTER_ROOT = "layers"
+"""Where LoRAs go: the main blocks. The refiners stay frozen, so neither needs a gradient."""
+
+
+@dataclass(frozen=True)
+class ZImage:
+    """A resolved model: loads its parts on demand and knows their identities."""
+
+    parts: ModelParts
+    device: torch.device
+    transformer_dtype: torch.dtype
+    text_encoder_dtype: torch.dtype
+
+    @property
+    def text_identity(self) -> str:
+        """Identity of caption features: text encoder and tokenizer bytes, precision."""
+        folders = self.parts.folders
+        weights = f"{weights_identity(folders['text_encoder'])}:{weights_identity(folders['tokenizer'])}"
+        return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}"
+
+    @property
+    def latent_identity(self) -> str:
+        """Identity of latents: VAE bytes, precision, posterior mode."""
+        return f"vae-mode:{weights_identity(self.parts.folders['vae'])}:{self.transformer_dtype}"
+
+    def load_text_encoder(self) -> TextEncoder:
+        """Text encoder and tokenizer on the device."""
+        folders = self.parts.folders
+        model = load_text_encoder(folders["text_encoder"], self.device, self.text_encoder_dtype)
+        return TextEncoder(model, load_tokenizer(folders["tokenizer"]), self.text_identity)
+
+    def load_codec(self) -> ImageCodec:
+        """The VAE on the device, in the transformer's precision (as the pipeline runs it)."""
+        vae = load_vae(self.parts.folders["vae"], self.device, self.transformer_dtype)
+        return ImageCodec(vae, self.latent_identity)
+
+    def load_transformer(self) -> nn.Module:
+        """The transformer on the device, frozen."""
+        return load_transformer(self.parts.folders["transformer"], self.device, self.transformer_dtype)
+
+    def load_shift(self) -> SamplingShift:
+        """The scheduler's shift."""
+        return load_sampling_shift(self.parts.folders["scheduler"])
+
+
+def predictor(transformer: nn.Module) -> Callable[[Tensor, Tensor, list[Tensor]], Tensor]:
+    """(noisy_BCHW, sigma_B, caption features (tokens, T) per sample) -> velocity_BCHW in fp32."""
+    weight = next(transformer.parameters())
+    device, dtype = weight.device, weight.dtype
+
+    def predict(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
+        return predict_velocity(transformer, noisy_BCHW, sigma_B, TextBatch.of(texts, device, dtype))
+
+    return predict
+
+
+def release_memory() -> None:
+    """Give freed weights back to the device, between loading phases."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
