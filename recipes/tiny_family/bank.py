@@ -31,8 +31,14 @@ class Shelf:
     latents: Tensor
     drawing: Tensor
     colour: Tensor
-    short: list[Captions]
+    short: Captions
+    """Ids (N, templates, 32) and lengths (N, templates)."""
     long: Captions
+
+    def random_captions(self, rows: Tensor) -> Captions:
+        """Short captions of these rows, each in a random phrasing."""
+        choice = torch.randint(0, self.short.ids.shape[1], (len(rows),), device=rows.device)
+        return Captions(self.short.ids[rows, choice], self.short.lengths[rows, choice])
 
 
 def templated(caption: str) -> str:
@@ -64,7 +70,7 @@ def all_captions(art: Artwork) -> list[str]:
 
 def copies_of(size: tuple[int, int]) -> float:
     """How many variants of each drawing a canvas size gets."""
-    return 3.0 if size == SIZES[0] else 0.35
+    return 3.0 if size == SIZES[0] else 0.3
 
 
 @torch.no_grad()
@@ -78,10 +84,10 @@ def build_bank(art: Artwork, vae: Any, tokenizer: Any, device: torch.device) -> 
         count = int(len(seen) * copies)
         drawing = seen[torch.randperm(int(len(seen) * max(1, round(copies))), device=device)[:count] % len(seen)]
         colour = torch.randint(0, len(COLOURS), (count,), device=device)
-        colour = torch.where(torch.rand(count, device=device) < 0.45, torch.zeros_like(colour), colour)
+        colour = torch.where(torch.rand(count, device=device) < 0.6, torch.zeros_like(colour), colour)
         latents = []
         for chunk in torch.arange(count, device=device).split(256):
-            scale = 0.86 + 0.14 * torch.rand(len(chunk), device=device)
+            scale = 0.88 + 0.1 * torch.rand(len(chunk), device=device)
             pixels = composite(art.rgba[drawing[chunk]], palette(device)[colour[chunk]], size, scale)
             z = vae.encode(pixels).latent_dist.mode()
             latents.append(((z - vae.config.shift_factor) * vae.config.scaling_factor).to(dtype))
@@ -89,7 +95,8 @@ def build_bank(art: Artwork, vae: Any, tokenizer: Any, device: torch.device) -> 
             tokenise(tokenizer, _captions(art, drawing, colour, template), LONG if template == LONG_TEMPLATE else SHORT, device)
             for template in (*SHORT_TEMPLATES, LONG_TEMPLATE)
         ]  # fmt: skip
-        shelves.append(Shelf(torch.cat(latents), drawing, colour, texts[:-1], texts[-1]))
+        ids, lengths = (torch.stack([getattr(t, key) for t in texts[:-1]], dim=1) for key in ("ids", "lengths"))
+        shelves.append(Shelf(torch.cat(latents), drawing, colour, Captions(ids, lengths), texts[-1]))
     return shelves
 
 

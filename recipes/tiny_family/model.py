@@ -30,10 +30,13 @@ class TextFeatures:
 
 
 def encode(text_encoder: nn.Module, captions: Captions) -> TextFeatures:
-    """`hidden_states[-2]` of the text encoder, as the pipeline takes them."""
+    """`hidden_states[-2]` of the text encoder, as the pipeline takes them.
+
+    Attention is causal and padding comes last, so real tokens never see it and no mask is needed.
+    """
     positions = torch.arange(captions.ids.shape[1], device=captions.ids.device)
     is_text = positions[None] < captions.lengths[:, None]
-    output: Any = text_encoder(input_ids=captions.ids, attention_mask=is_text.long(), output_hidden_states=True)
+    output: Any = text_encoder(input_ids=captions.ids, output_hidden_states=True, use_cache=False)
     hidden = output.hidden_states[-2]
     return TextFeatures(hidden * is_text.unsqueeze(-1), is_text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from bank import SHORT, Captions, Shelf, tokenise
 from layout import new_text_encoder, new_transformer
 from model import encode, velocity
 from torch import Tensor, nn
-from training import Average, Schedule, adamw, autocast, flow_batch
+from training import Average, Schedule, Steps, adamw, autocast, descend, flow_batch
 
 EMPTY_SHARE = 0.1
 LONG_EVERY = 8
@@ -26,11 +27,11 @@ class BaseModel:
     metrics: dict[str, Any]
 
 
-def choose_shelf(shelves: list[Shelf], step: int) -> Shelf:
-    """The square canvas three times out of five; the others take turns."""
+def choose_shelf(num_shelves: int, step: int) -> int:
+    """The square canvas (0) three times out of five; the others take turns."""
     if step % 5 in (0, 1, 2):
-        return shelves[0]
-    return shelves[1 + (step // 5 * 2 + step % 5 - 3) % (len(shelves) - 1)]
+        return 0
+    return 1 + (step // 5 * 2 + step % 5 - 3) % (num_shelves - 1)
 
 
 def drop_some(captions: Captions, empty: Captions, share: float) -> Captions:
@@ -40,13 +41,13 @@ def drop_some(captions: Captions, empty: Captions, share: float) -> Captions:
     return Captions(ids, torch.where(dropped, empty.lengths, captions.lengths))
 
 
-def draw(shelf: Shelf, step: int, batch: int, empty: Captions) -> tuple[Tensor, Captions]:
-    """A batch of (clean latents fp32, captions with some dropped)."""
+def draw(shelf: Shelf, long: bool, batch: int, empty: Captions) -> tuple[Tensor, Captions]:
+    """A batch of (clean latents fp32, captions); some short captions are dropped."""
     rows = torch.randint(0, len(shelf.drawing), (batch,), device=shelf.drawing.device)
     clean = shelf.latents[rows].float()
-    if step % LONG_EVERY == LONG_EVERY - 1:
+    if long:
         return clean, shelf.long.take(rows)
-    return clean, drop_some(shelf.short[step % len(shelf.short)].take(rows), empty, EMPTY_SHARE)
+    return clean, drop_some(shelf.random_captions(rows), empty, EMPTY_SHARE)
 
 
 def train_base(
@@ -58,24 +59,30 @@ def train_base(
     average = Average(both, decay=0.9995)
     optimizer = adamw(list(both.parameters()), device)
     empty = tokenise(tokenizer, [""], SHORT, device)
-    schedule = Schedule(seconds, peak, max_steps)
-    losses: list[Tensor] = []
-    for step in schedule.steps(optimizer):
-        clean, captions = draw(choose_shelf(shelves, step), step, batch, empty)
+    parameters = list(both.parameters())
+
+    def update(shelf: Shelf, long: bool) -> Tensor:
+        clean, captions = draw(shelf, long, batch, empty)
         noisy, sigma, target = flow_batch(clean)
         with autocast(device):
             text = encode(text_encoder, captions)
-        loss = (velocity(transformer, noisy, sigma, text) - target).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
+        loss = descend((velocity(transformer, noisy, sigma, text) - target).square().mean(), parameters, optimizer)
         average.update()
-        if step % 100 == 0:
-            losses.append(loss.detach())
-            print(f"base step {step}: loss {loss.item():.4f}, {schedule.elapsed:.0f} s", flush=True)
+        return loss
+
+    steps = Steps(optimizer, device)
+    for number, shelf in enumerate(shelves):
+        for long in (False, True):
+            steps.add((number, long), partial(update, shelf, long))
+    schedule = Schedule(seconds, peak, max_steps)
+    losses: list[float] = []
+    for step in schedule.steps(optimizer):
+        loss = steps.run((choose_shelf(len(shelves), step), step % LONG_EVERY == LONG_EVERY - 1))
+        if step % 500 == 0:
+            losses.append(round(loss.item(), 4))
+            print(f"base step {step}: loss {losses[-1]}, {schedule.elapsed:.0f} s", flush=True)
     shadow = copy.deepcopy(average.shadow).eval()
-    metrics = {"steps": schedule.step, "seconds": schedule.elapsed, "batch": batch, "loss": [round(x.item(), 4) for x in losses],
+    metrics = {"steps": schedule.step, "seconds": schedule.elapsed, "batch": batch, "loss": losses,
                "parameters": {"text_encoder": count(shadow[0]), "transformer": count(shadow[1])}}  # fmt: skip
     return BaseModel(shadow[0], shadow[1], metrics)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from artwork import Artwork
 from stage_vae import random_pixels
 from torch import Tensor
-from training import Average, Schedule, adamw, autocast
+from training import Average, Schedule, Steps, adamw, autocast, descend
 
 from slipstream.evaluation.judge import Judge, JudgeNet
 
@@ -33,19 +33,26 @@ def train_judge(
     optimizer = adamw(list(net.parameters()), device, weight_decay=0.05)
     order = torch.randperm(len(art.concept), generator=torch.Generator().manual_seed(0)).to(device)
     kept_back, rows = order[: len(order) // 20], order[len(order) // 20 :]
-    schedule = Schedule(seconds, 3e-3, max_steps)
-    for _ in schedule.steps(optimizer):
+    parameters = list(net.parameters())
+
+    def update() -> Tensor:
         picked = rows[torch.randint(0, len(rows), (batch,), device=device)]
         images = augment(random_pixels(art, picked, (96, 96)))
         with autocast(device):
             concept, style = net(images.to(memory_format=torch.channels_last))
         loss = F.cross_entropy(concept.float(), art.concept[picked], label_smoothing=0.05)
         loss = loss + 0.3 * F.cross_entropy(style.float(), art.style[picked])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        loss = descend(loss, parameters, optimizer)
         average.update()
+        return loss
+
+    steps = Steps(optimizer, device)
+    steps.add("judge", update)
+    schedule = Schedule(seconds, 3e-3, max_steps)
+    for step in schedule.steps(optimizer):
+        loss = steps.run("judge")
+        if step % 500 == 0:
+            print(f"judge step {step}: loss {loss.item():.4f}, {schedule.elapsed:.0f} s", flush=True)
     net = average.shadow.eval().to(torch.bfloat16).float()
     judge = Judge(net, tuple(art.concepts), tuple(art.styles))
     figures = {name: accuracy(judge, art, chosen) for name, chosen in (("known", rows), ("kept_back", kept_back))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,18 +11,18 @@ import torch.nn.functional as F
 from artwork import SIZES, Artwork, composite, palette
 from layout import new_vae
 from torch import Tensor
-from training import Average, Schedule, adamw, autocast
+from training import Average, Schedule, Steps, adamw, autocast, descend
 
 
 def random_pixels(art: Artwork, rows: Tensor, size: tuple[int, int]) -> Tensor:
-    """Drawings at random scale and place on random backgrounds (half of them white): (B, 3, H, W) in [-1, 1]."""
+    """Drawings at random scale and place on random backgrounds (60 % white): (B, 3, H, W) in [-1, 1]."""
     device, count = rows.device, len(rows)
     colours = torch.rand(count, 3, device=device)
     named = palette(device)[torch.randint(0, len(palette(device)), (count,), device=device)]
     colours = torch.where(torch.rand(count, 1, device=device) < 0.3, colours, named)
-    colours = torch.where(torch.rand(count, 1, device=device) < 0.4, torch.ones_like(colours), colours)
-    scale = 0.6 + 0.6 * torch.rand(count, device=device)
-    shift = (torch.rand(count, 2, device=device) - 0.5) * 0.3
+    colours = torch.where(torch.rand(count, 1, device=device) < 0.6, torch.ones_like(colours), colours)
+    scale = 0.78 + 0.27 * torch.rand(count, device=device)
+    shift = (torch.rand(count, 2, device=device) - 0.5) * 0.1
     return composite(art.rgba[rows], colours, size, scale, shift)
 
 
@@ -50,21 +51,29 @@ def train_vae(art: Artwork, device: torch.device, seconds: float, max_steps: int
     average = Average(vae, decay=0.998)
     optimizer = adamw(list(vae.parameters()), device)
     rows = art.seen.nonzero().squeeze(1)
-    schedule = Schedule(seconds, 2e-3, max_steps)
-    for step in schedule.steps(optimizer):
+    parameters = list(vae.parameters())
+
+    def update(size: tuple[int, int]) -> Tensor:
         picked = rows[torch.randint(0, len(rows), (batch,), device=device)]
-        pixels = random_pixels(art, picked, SIZES[0] if step % 4 else SIZES[5])
+        pixels = random_pixels(art, picked, size)
         with autocast(device):
             posterior = vae.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
             z = posterior.mean + torch.exp(0.5 * posterior.logvar.clamp(-12, 2)) * torch.randn_like(posterior.mean)
             recon = vae.decode(z, return_dict=False)[0].float()
-        kl = 0.5 * (posterior.mean.float().square() + posterior.logvar.float().exp() - 1 - posterior.logvar.float())
-        loss = reconstruction_loss(recon, pixels) + 3e-5 * kl.mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+        loss = descend(reconstruction_loss(recon, pixels) + 1e-5 * kl.mean(), parameters, optimizer)
         average.update()
+        return loss
+
+    steps = Steps(optimizer, device)
+    for size in (SIZES[0], SIZES[1]):
+        steps.add(size, partial(update, size))
+    schedule = Schedule(seconds, 2e-3, max_steps)
+    for step in schedule.steps(optimizer):
+        loss = steps.run(SIZES[0] if step % 4 else SIZES[1])
+        if step % 500 == 0:
+            print(f"vae step {step}: loss {loss.item():.4f}, {schedule.elapsed:.0f} s", flush=True)
     vae = average.shadow.eval()
     set_scaling(vae, art, rows)
     psnr = {name: measure_psnr(vae, art, chosen) for name, chosen in (("seen", rows), ("held_out", (~art.seen).nonzero().squeeze(1)))}
