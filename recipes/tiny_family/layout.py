@@ -115,3 +115,7 @@ def save_bf16(model: Any, folder: Path) -> None:
     """Save a diffusers or transformers model in bf16 safetensors."""
     model.to(torch.bfloat16).save_pretrained(folder, safe_serialization=True)
     model.to(torch.float32)
+    path = folder / "config.json"
+    config: dict[str, Any] = json.loads(path.read_text())
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2) + "\n")

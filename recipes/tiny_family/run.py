@@ -44,6 +44,9 @@ class Recipe:
     out: Path
     smoke: bool
     guidance: float
+    trajectories: int
+    pictures: int
+    judged: int
     device: torch.device
 
     def seconds(self, stage: str) -> float:
@@ -99,20 +102,20 @@ class Recipe:
         model = ZImageTransformer2DModel.from_pretrained(self.out / name / "transformer")
         return model.to(self.device).float().eval().requires_grad_(False)
 
-    def assess(self, name: str, transformer: nn.Module, steps: int, w: float = 0.0, count: int = 1024) -> dict[str, float]:
+    def assess(self, name: str, transformer: nn.Module, steps: int, w: float = 0.0) -> dict[str, float]:
         """Judge pictures of a model and save a grid."""
         guide = Guide(w, empty_text(self.text_encoder, self.tokenizer, self.device) if w else None)
         grid = self.out / "grids" / f"{name}_{steps}_steps_w{w}.png"
         grid.parent.mkdir(exist_ok=True)
         return assess(
             self.art, self.judge, self.vae, self.tokenizer, self.text_encoder, transformer,
-            steps=steps, guide=guide, count=32 if self.smoke else count, grid=grid,
+            steps=steps, guide=guide, count=32 if self.smoke else self.judged, grid=grid,
         )  # fmt: skip
 
 
 def run_vae(r: Recipe) -> dict[str, Any]:
     """Train and save the VAE."""
-    result = train_vae(r.art, r.device, r.seconds("vae"), r.max_steps, 8 if r.smoke else 128)
+    result = train_vae(r.art, r.device, r.seconds("vae"), r.max_steps, 8 if r.smoke else 64)
     save_bf16(result.vae, r.out / "turbo/vae")
     return result.metrics
 
@@ -140,20 +143,20 @@ def run_turbo(r: Recipe) -> dict[str, Any]:
     guide = Guide(r.guidance, empty_text(r.text_encoder, r.tokenizer, r.device))
     teacher = Teacher.of(r.text_encoder, r.transformer("base"), guide)
     turbo, metrics = train_turbo(
-        teacher, r.bank, r.device, count=64 if r.smoke else 32768, seconds=(r.seconds("turbo1"), r.seconds("turbo2")),
+        teacher, r.bank, r.device, count=64 if r.smoke else r.trajectories, seconds=(r.seconds("turbo1"), r.seconds("turbo2")),
         max_steps=r.max_steps, batch=r.batch,
     )  # fmt: skip
     save_bf16(turbo, r.out / "turbo/transformer")
     save_pipeline_files(r.out / "turbo")
     turbo = r.transformer("turbo")
-    metrics["judged"] = {f"{steps} steps": r.assess("turbo", turbo, steps, count=2048) for steps in (2, 4, 8, 12, 20, 30)}
+    metrics["judged"] = {f"{steps} steps": r.assess("turbo", turbo, steps) for steps in (2, 4, 8, 12, 20, 30)}
     return metrics
 
 
 def run_adapters(r: Recipe) -> dict[str, Any]:
     """Train and save training adapters v1 and v2."""
     turbo = r.transformer("turbo")
-    pictures = own_pictures(turbo, r.text_encoder, r.bank, 128 if r.smoke else 61440, r.batch)
+    pictures = own_pictures(turbo, r.text_encoder, r.bank, 128 if r.smoke else r.pictures, r.batch)
     metrics: dict[str, Any] = {"pictures": sum(len(p.latents) for p in pictures)}
     for name, rank in (("v1", 16), ("v2", 32)):
         path = r.out / f"adapters/training_adapter_{name}.safetensors"
@@ -167,11 +170,12 @@ def run_adapters(r: Recipe) -> dict[str, Any]:
 def run_deturbo(r: Recipe) -> dict[str, Any]:
     """Fine-tune and save De-Turbo."""
     turbo = r.transformer("turbo")
-    pictures = own_pictures(turbo, r.text_encoder, r.bank, 128 if r.smoke else 61440, r.batch)
+    pictures = own_pictures(turbo, r.text_encoder, r.bank, 128 if r.smoke else r.pictures, r.batch)
     model, metrics = train_de_turbo(
         turbo, pictures, r.device, seconds=r.seconds("deturbo"), max_steps=r.max_steps, batch=r.batch
     )
     save_bf16(model, r.out / "de_turbo/transformer")
+    save_pipeline_files(r.out / "de_turbo")
     model = r.transformer("de_turbo")
     metrics["judged"] = {f"{s} steps, w {w}": r.assess("de_turbo", model, s, w) for s, w in ((8, 0.0), (25, 0.0), (25, 1.5))}
     return metrics
@@ -207,6 +211,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--guidance", type=float, default=2.5, help="baked into Turbo, in the pipeline's form")
+    parser.add_argument("--trajectories", type=int, default=32768, help="teacher trajectories that Turbo learns from")
+    parser.add_argument("--pictures", type=int, default=61440, help="own pictures that adapters and De-Turbo learn from")
+    parser.add_argument("--judged", type=int, default=1024, help="pictures per judged setting")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--seconds", default="", help="budgets such as vae=60,base=200")
     arguments = parser.parse_args()
@@ -217,7 +224,10 @@ def main() -> None:
     torch.backends.cudnn.allow_tf32 = True
     if device.type == "cuda":
         compile_blocks()
-    recipe = Recipe(arguments.data, arguments.out, arguments.smoke, arguments.guidance, device)
+    recipe = Recipe(
+        arguments.data, arguments.out, arguments.smoke, arguments.guidance,
+        arguments.trajectories, arguments.pictures, arguments.judged, device,
+    )  # fmt: skip
     (recipe.out / "metrics").mkdir(parents=True, exist_ok=True)
     for stage in arguments.stages.split(","):
         started = time.perf_counter()
