@@ -1,6 +1,6 @@
 """The whole recipe: `python recipes/tiny_family/run.py --data build/emoji.zip --out OUT [--stages ...] [--smoke]`.
 
-Stages in order: vae, judge, base (about 8 minutes on an H100), turbo, adapters, deturbo, probe (about 7). Later stages
+Stages in order: vae, judge, base (about 8 minutes on an H100), turbo, adapters, deturbo (about 6). Later stages
 start from what earlier ones saved in OUT. `--smoke` runs everything in a minute on a CPU, for testing the code.
 """
 
@@ -32,7 +32,7 @@ from transformers import AutoTokenizer, Qwen3Model
 
 from slipstream.evaluation.judge import Judge, load_judge, save_judge
 
-STAGES = ("vae", "judge", "base", "turbo", "adapters", "deturbo", "probe")
+STAGES = ("vae", "judge", "base", "turbo", "adapters", "deturbo")
 SECONDS = {"vae": 95.0, "judge": 45.0, "base": 280.0, "turbo1": 45.0, "turbo2": 80.0, "v1": 40.0, "v2": 70.0, "deturbo": 60.0}
 
 
@@ -181,26 +181,9 @@ def run_deturbo(r: Recipe) -> dict[str, Any]:
     return metrics
 
 
-def run_probe_stage(r: Recipe) -> dict[str, Any]:
-    """The quick drift table."""
-    from drift_probe import prepare, run_probe
-
-    turbo = r.transformer("turbo")
-    probe = prepare(r.art, turbo, r.text_encoder, r.vae, r.judge, r.tokenizer, 32 if r.smoke else 512)
-    adapters = {name: r.out / f"adapters/training_adapter_{name}.safetensors" for name in ("v1", "v2")}
-    bases: dict[str, tuple[nn.Module, Path | None]] = {
-        "naive": (turbo, None), "v1": (turbo, adapters["v1"]), "v2": (turbo, adapters["v2"]),
-        "de-turbo": (r.transformer("de_turbo"), None),
-    }  # fmt: skip
-    return {
-        f"lr {rate}": run_probe(probe, bases, seeds=1 if r.smoke else 3, steps=4 if r.smoke else 300, rate=rate)
-        for rate in (1e-3, 5e-4)
-    }
-
-
 RUNNERS = {
     "vae": run_vae, "judge": run_judge, "base": run_base, "turbo": run_turbo, "adapters": run_adapters,
-    "deturbo": run_deturbo, "probe": run_probe_stage,
+    "deturbo": run_deturbo,
 }  # fmt: skip
 
 

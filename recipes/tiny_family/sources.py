@@ -31,7 +31,7 @@ ART_SETS = (
     ArtSet("fluent-emoji", "1.2.7", "glossy", "MIT"),
     ArtSet("emojione", "1.2.3", "classic", "CC-BY-4.0"),
     ArtSet("fluent-emoji-high-contrast", "1.2.6", "monochrome", "MIT", held_out=True),
-    ArtSet("fxemoji", "1.2.2", "foxy", "Apache-2.0", held_out=True),
+    ArtSet("fxemoji", "1.2.2", "foxy", "Apache-2.0 (package); artwork CC-BY-4.0 (Mozilla)", held_out=True),
 )
 
 HELD_OUT_CONCEPTS = (

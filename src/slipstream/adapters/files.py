@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from slipstream.adapters.low_rank import BranchSet, exported_pair
@@ -45,8 +46,23 @@ def save_lora(path: Path, branches: BranchSet, dtype: torch.dtype, metadata: Map
         a, b = exported_pair(branch)
         tensors[f"{PREFIX}{name}.lora_A.weight"] = a.to("cpu", dtype).contiguous()
         tensors[f"{PREFIX}{name}.lora_B.weight"] = b.to("cpu", dtype).contiguous()
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", **metadata})
+    header, data = _split(save(tensors, metadata={"format": "pt", **metadata}))
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        handle.write(header)
+        handle.write(data)
+
+
+def _split(content: bytes) -> tuple[bytes, memoryview]:
+    """(header, tensor bytes) of a safetensors file, with sorted metadata.
+
+    The library writes metadata in random order; sorted, equal LoRAs are equal files, and can be compared by their hash.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8:end])
+    entries = {"__metadata__": dict(sorted(entries.pop("__metadata__").items())), **entries}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, memoryview(content)[end:]
 
 
 def load_lora(path: Path) -> LoraFile:

@@ -111,6 +111,8 @@ def _mismatch(name: str, pair: tuple[Tensor, Tensor], linears: Mapping[str, nn.L
     if name not in linears:
         return f"the model has no linear {name!r}"
     a, b = pair
+    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        return f"{name}: {tuple(a.shape)} and {tuple(b.shape)} are not (rank, in) and (out, rank)"
     expected = (linears[name].out_features, linears[name].in_features)
     got = (b.shape[0], a.shape[1])
     if got != expected:

@@ -45,9 +45,10 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def _is_disk_full(error: Exception) -> bool:
-    """ENOSPC or EDQUOT, also where a library (safetensors, torch) wrapped it in text."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
+    """ENOSPC or EDQUOT, also where a library put it into text (safetensors) or behind an error of its own (torch)."""
+    for cause in (error, error.__context__):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
     return "No space left on device" in str(error) or "os error 28" in str(error)
 
 

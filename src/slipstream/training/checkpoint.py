@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from slipstream.core.errors import RunError
 from slipstream.training.ema import Ema
 
 _STATE = re.compile(r"state_(\d{9})\.pt$")
+_PARTS = {"step", "lora", "optimizer", "ema"}
 
 
 @dataclass
@@ -63,8 +65,8 @@ def save_checkpoint(policy: CheckpointPolicy, state: TrainingState, metadata: Ma
     policy.folder.mkdir(parents=True, exist_ok=True)
     path = lora_path(policy, state.step)
     export_lora(path, policy.dtype, state, metadata)
-    with atomic_path(policy.folder / f"state_{state.step:09d}.pt") as temporary:
-        torch.save(_pack(state), temporary)
+    with atomic_path(policy.folder / f"state_{state.step:09d}.pt") as temporary, temporary.open("wb") as handle:
+        torch.save(_pack(state), handle)  # a handle, because torch's own file writer hides a full disk
     _prune(policy)
     return path
 
@@ -76,23 +78,32 @@ def export_lora(path: Path, dtype: torch.dtype, state: TrainingState, metadata: 
 
 
 def restore(policy: CheckpointPolicy, state: TrainingState) -> int:
-    """Load the newest readable state into `state`; returns its step (0 where there is none).
+    """Load the newest state into `state`; returns its step (0 where there is none).
 
     Raises:
-        RunError: the state does not fit the run's LoRA (the config was changed).
+        RunError: the newest state is damaged (going on from an older one would silently repeat updates, so the user
+            decides), or does not fit the run's LoRA (the config was changed).
     """
     files = sorted((p for p in policy.folder.glob("state_*.pt") if _STATE.search(p.name)), reverse=True)
     if not files:
         return 0
+    _unpack(_read(files[0]), state, files[0])
+    return state.step
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A state file's content, known to hold every part of a state."""
     try:
-        packed = torch.load(files[0], map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError) as error:
+        packed = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(packed, dict) or packed.keys() != _PARTS:
+            raise ValueError("it holds something else")
+    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise RunError(
-            f"the training state cannot be read ({error})", where=str(files[0]),
+            f"the training state cannot be read ({reason})", where=str(path),
             fix="delete this file to resume from the checkpoint before it.",
         ) from error  # fmt: skip
-    _unpack(packed, state, files[0])
-    return state.step
+    return packed
 
 
 def _pack(state: TrainingState) -> dict[str, Any]:
@@ -124,7 +135,8 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
 
 def _prune(policy: CheckpointPolicy) -> None:
     """Keep the newest `keep` LoRAs and the newest two states (the older one in case the newest cannot be read)."""
-    loras = sorted(policy.folder.glob(f"{policy.name}_?????????.safetensors"))
+    label = re.compile(re.escape(policy.name) + r"_\d{9}\.safetensors")
+    loras = sorted(path for path in policy.folder.glob("*.safetensors") if label.fullmatch(path.name))
     states = sorted(policy.folder.glob("state_?????????.pt"))
     for old in (loras[: -policy.keep] if policy.keep else []) + states[:-2]:
         old.unlink(missing_ok=True)

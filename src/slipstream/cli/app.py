@@ -1,0 +1,135 @@
+"""The `slipstream` command. Commands import what they need when they run, so `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slipstream.core.errors import SlipstreamError
+
+app = typer.Typer(
+    name="slipstream",
+    help="Train LoRAs for Z-Image Turbo, and keep Turbo turbo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+dataset_app = typer.Typer(help="Look at training data.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+
+ConfigFile = Annotated[Path, typer.Argument(help="The YAML file with the nine panels.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings over the file's, such as training.steps=500 job.name=second_try", show_default=False),
+]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/my_style.", show_default=False)]
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: move an earlier run of this name aside.")] = False,
+) -> None:
+    """Train a LoRA. Ctrl+C saves and stops; `slipstream resume` goes on."""
+    from slipstream.cli.training import train_command
+
+    raise typer.Exit(train_command(config, overrides or [], fresh=fresh))
+
+
+@app.command()
+def resume(run: RunFolder) -> None:
+    """Go on with a stopped, failed or killed run from its newest checkpoint."""
+    from slipstream.cli.training import resume_command
+
+    raise typer.Exit(resume_command(run))
+
+
+@app.command()
+def plan(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Show what a training would do (data, buckets, steps, caches, time) and start nothing."""
+    from slipstream.cli.plan import plan_command
+
+    plan_command(config, overrides or [])
+
+
+@app.command()
+def sample(
+    prompts: Annotated[list[str] | None, typer.Argument(help="One or more prompts.", show_default=False)] = None,
+    model: Annotated[str, typer.Option(help="A model name, folder or hub id.")] = "Tongyi-MAI/Z-Image-Turbo",
+    lora: Annotated[
+        list[str] | None, typer.Option(help="A LoRA file or run folder, with :weight if not 1 (repeatable).")
+    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="A text file with one prompt a line.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("samples"),
+    negative_prompt: Annotated[str, typer.Option(help="Used where guidance is on.")] = "",
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.", show_default="1024, tiny models 128")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.", show_default="1024, tiny models 128")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="8 on Turbo, 25 on De-Turbo")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="CFG; 0 or 1 = off.", show_default="the model's")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first picture.")] = 42,
+    walk_seed: Annotated[bool, typer.Option("--walk-seed", help="Seed + 1 for every further picture.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Draw pictures with a LoRA, without any training adapter: what ComfyUI and diffusers would draw."""
+    from slipstream.cli.sampling import SampleOptions, sample_command
+
+    sample_command(
+        SampleOptions(
+            prompts=tuple(prompts or ()), prompts_file=prompts_file, model=model, loras=tuple(lora or ()), out=out,
+            negative_prompt=negative_prompt, width=width, height=height, steps=steps, guidance_scale=guidance_scale,
+            seed=seed, walk_seed=walk_seed, device=device,
+        )
+    )  # fmt: skip
+
+
+@dataset_app.command("check")
+def dataset_check(
+    target: Annotated[Path, typer.Argument(help="A folder of pictures, or a config file.", show_default=False)],
+    resolutions: Annotated[str, typer.Option(help="For a folder: resolutions to sort it into.")] = "512,768,1024",
+    trigger_word: Annotated[str, typer.Option(help="For a folder: the trigger word.")] = "",
+    default_caption: Annotated[str, typer.Option(help="For a folder: caption of pictures without a text file.")] = "",
+) -> None:
+    """Check pictures and captions: what is broken, missing, too small, and how it falls into buckets."""
+    from slipstream.cli.inspection import check_command
+
+    check_command(target, resolutions, trigger_word, default_caption)
+
+
+@app.command()
+def models() -> None:
+    """List the models a config can name and whether they are on this machine."""
+    from slipstream.cli.inspection import models_command
+
+    models_command()
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.", show_default=False)] = None,
+) -> None:
+    """List starting points, or print one: `slipstream presets turbo_style > my_style.yaml`."""
+    from slipstream.cli.inspection import presets_command
+
+    presets_command(name)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message, never a traceback."""
+    try:
+        app()
+    except SlipstreamError as error:
+        from slipstream.cli.screen import show_error
+
+        show_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

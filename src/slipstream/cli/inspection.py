@@ -1,0 +1,52 @@
+"""`dataset check`, `models`, `presets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from slipstream.cli.screen import out
+from slipstream.core.errors import ConfigError
+
+
+def models_command() -> None:
+    """List models."""
+    from slipstream.workflows.inspect import list_models
+
+    table = Table("name_or_path", "variant", "training adapters", "previews", "here")
+    for row in list_models():
+        table.add_row(row.name, row.variant, ", ".join(row.adapters) or "-", row.previews, "yes" if row.present else "no")
+    out.print(table)
+    out.print("A folder in diffusers' layout or any hub id (org/name or org/name@revision) works too.")
+
+
+def presets_command(name: str | None) -> None:
+    """List presets or print one as YAML."""
+    from slipstream.config.presets import list_presets, preset_text
+
+    if name is not None:
+        print(preset_text(name), end="")
+        return
+    for preset, description in list_presets():
+        out.print(f"[bold]{preset:18}[/bold] {escape(description)}")
+
+
+def check_command(target: Path, resolutions: str, trigger_word: str, default_caption: str) -> None:
+    """Print the report on a folder or on a config's datasets."""
+    from slipstream.cli.dataset_view import show_report
+    from slipstream.config.run_config import load_config
+    from slipstream.workflows.inspect import check_config_datasets, check_folder
+
+    if target.suffix.lower() in {".yaml", ".yml"}:
+        show_report(check_config_datasets(load_config(target, [])))
+    else:
+        show_report(check_folder(target, _sides(resolutions), trigger_word, default_caption))
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no list of resolutions", where="--resolutions", fix="write 512,768,1024") from error

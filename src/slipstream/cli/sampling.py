@@ -1,0 +1,105 @@
+"""`sample`: draw pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.markup import escape
+
+from slipstream.cli.screen import out
+from slipstream.core.errors import ConfigError
+
+TINY_SIDE, FULL_SIDE = 128, 1024
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The command's options; None = the model's default."""
+
+    prompts: tuple[str, ...]
+    prompts_file: Path | None
+    model: str
+    loras: tuple[str, ...]
+    out: Path
+    negative_prompt: str
+    width: int | None
+    height: int | None
+    steps: int | None
+    guidance_scale: float | None
+    seed: int
+    walk_seed: bool
+    device: str
+
+
+def sample_command(options: SampleOptions) -> None:
+    """Draw and list the pictures."""
+    from slipstream.config.variants import VARIANTS, extras_for, variant_of
+    from slipstream.workflows.sample import SampleRequest, sample
+
+    facts = VARIANTS[variant_of(options.model)]
+    side = TINY_SIDE if options.model.startswith("tiny/") else FULL_SIDE
+    scale = facts.guidance_scale if options.guidance_scale is None else options.guidance_scale
+    request = SampleRequest(
+        model=options.model,
+        extras_from=extras_for(options.model),
+        prompts=_prompts(options),
+        out=options.out,
+        loras=tuple(parse_lora(text) for text in options.loras),
+        negative_prompt=options.negative_prompt,
+        width=_side(options.width or side),
+        height=_side(options.height or side),
+        steps=options.steps or facts.preview_steps,
+        guidance_scale=scale,
+        seed=options.seed,
+        walk_seed=options.walk_seed,
+        device=options.device,
+    )
+    out.print(f"{escape(options.model)}: {request.steps} steps, CFG {scale:g}, {request.width} x {request.height}")
+    for picture in sample(request, lambda line: out.print(f"[dim]{escape(line)}[/dim]")):
+        out.print(f"{escape(str(picture.path))}  [dim]{escape(picture.prompt)}[/dim]")
+
+
+def parse_lora(text: str):  # type: ignore[no-untyped-def]
+    """`file.safetensors`, `runs/name`, each with `:weight` if not 1.
+
+    Raises:
+        ConfigError: there is no such file, or the weight is no number.
+    """
+    from slipstream.runs.layout import RunDir
+    from slipstream.workflows.sample import LoraUse
+
+    name, colon, weight = text.rpartition(":")
+    if not colon or Path(text).exists():
+        name, weight = text, "1"
+    path = Path(name).expanduser()
+    if path.is_dir():
+        path = RunDir(path.resolve()).lora
+    try:
+        strength = float(weight)
+    except ValueError as error:
+        raise ConfigError(f"{weight!r} is no weight", where="--lora", fix="write --lora file.safetensors:0.8") from error
+    if not path.is_file():
+        raise ConfigError(f"there is no LoRA at {path}", where="--lora", fix="give a .safetensors file or a finished run.")
+    return LoraUse(path, strength)
+
+
+def _prompts(options: SampleOptions) -> tuple[str, ...]:
+    prompts = list(options.prompts)
+    if options.prompts_file is not None:
+        try:
+            prompts += [line.strip() for line in options.prompts_file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read it: {error}", where=str(options.prompts_file), fix="give a UTF-8 text file.") from error
+    kept = tuple(prompt for prompt in prompts if prompt)
+    if not kept:
+        raise ConfigError("no prompt was given", where="sample", fix='write slipstream sample "a picture of ..."')
+    return kept
+
+
+def _side(pixels: int) -> int:
+    if pixels % 16 or pixels < 32:
+        raise ConfigError(
+            f"{pixels} is no side length of a picture", where="--width/--height", fix="use a multiple of 16 from 32 on."
+        )
+    return pixels

@@ -1,0 +1,41 @@
+"""The terminal: two consoles and how an error looks."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from slipstream.core.errors import SlipstreamError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(error: SlipstreamError) -> None:
+    """One message: where, what, and what to do."""
+    place = f"[bold]{escape(error.where)}[/bold]: " if error.where else ""
+    err.print(f"[bold red]error[/bold red]  {place}{escape(error.message)}")
+    if error.fix:
+        err.print(f"[green]  fix[/green]  {escape(error.fix)}")
+
+
+def show_failure(message: str) -> None:
+    """The failure of a worker, as it wrote it down."""
+    err.print(f"[bold red]error[/bold red]  {escape(message)}")
+
+
+def duration(seconds: float | None) -> str:
+    """`3 h 12 min`, `4 min 10 s`, `12 s`."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def pace(seconds: float | None) -> str:
+    """`1.20 s/it` or `38 ms/it`."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.2f} s/it" if seconds >= 1 else f"{seconds * 1000:.0f} ms/it"

@@ -1,0 +1,42 @@
+"""ADVANCED: what most trainings leave alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt
+
+from slipstream.config.panel import PANEL
+
+
+class DifferentialGuidancePanel(BaseModel):
+    """Differential guidance: the target is moved away from the current prediction by a factor."""
+
+    model_config = PANEL
+
+    scale: Annotated[StrictFloat, Field(gt=0, le=20)] = 3.0
+    """Factor on the distance between prediction and target. Start at 3; 2 if previews turn too sharp or
+    noisy, 4 if learning is slow. 1 changes nothing."""
+
+
+class AdvancedPanel(BaseModel):
+    """ADVANCED: differential guidance, logging and the cache folder."""
+
+    model_config = PANEL
+
+    differential_guidance: DifferentialGuidancePanel | None = None
+    """Aims past the target for faster learning. Off when left out. With `mse` it multiplies gradients by the
+    scale and nothing else, which AdamW mostly evens out: what stays is its effect through gradient clipping
+    and eps."""
+
+    log_every: Annotated[StrictInt, Field(ge=0)] = 10
+    """Write a log line and a TensorBoard point every this many steps; 0 is off. `metrics.jsonl` has every
+    step anyway."""
+
+    tensorboard: StrictBool = True
+    """Write TensorBoard files (loss, learning rate, gradient norm) into the run folder."""
+
+    cache_dir: Path | None = None
+    """Folder for encoded pictures and captions, shared between runs. Left out: the environment variable
+    SLIPSTREAM_CACHE if set, else ~/.cache/slipstream."""

@@ -1,0 +1,66 @@
+"""Keys that users bring along: names from other trainers, and features that are not here yet."""
+
+from __future__ import annotations
+
+RENAMED = {
+    "lr": "training.learning_rate",
+    "batch": "training.batch_size",
+    "max_train_steps": "training.steps",
+    "gradient_accumulation_steps": "training.gradient_accumulation",
+    "lr_scheduler": "training.lr_schedule",
+    "content_or_style": "training.timestep_bias",
+    "ema_config": "training.ema",
+    "noise_scheduler": "training.timestep_type",
+    "network": "target",
+    "linear": "target.rank",
+    "network_dim": "target.rank",
+    "linear_rank": "target.rank",
+    "linear_alpha": "target.alpha",
+    "network_alpha": "target.alpha",
+    "save_every": "save.every",
+    "max_step_saves_to_keep": "save.keep",
+    "sample_every": "sample.every",
+    "sample_steps": "sample.steps",
+    "samples": "sample.prompts",
+    "neg": "sample.negative_prompt",
+    "cfg": "sample.guidance_scale",
+    "folder_path": "datasets.0.path",
+    "resolution": "datasets.0.resolutions",
+    "caption_ext": "datasets.0.caption_extension",
+    "caption_dropout_rate": "datasets.0.caption_dropout",
+    "cache_latents_to_disk": "datasets.0.cache_latents",
+    "flip_x": "datasets.0.flip_horizontal",
+    "training_folder": "job.output_dir",
+    "arch": "model.variant",
+    "assistant_lora_path": "model.training_adapter",
+    "training_adapter_path": "model.training_adapter",
+    "quantize": "quantization.transformer",
+    "qtype": "quantization.transformer",
+    "quantize_te": "quantization.text_encoder",
+    "do_differential_guidance": "advanced.differential_guidance",
+    "differential_guidance_scale": "advanced.differential_guidance.scale",
+}
+
+ABSENT = {
+    "low_vram": "there is no low-VRAM mode in this version",
+    "layer_offloading": "layer offloading is not in this version",
+    "unload_text_encoder": "with training.cache_text_embeddings the text encoder is freed by itself",
+    "diff_output_preservation": "output preservation (DOP) is not in this version",
+    "output_preservation": "output preservation (DOP) is not in this version",
+    "dop": "output preservation (DOP) is not in this version",
+    "gradient_checkpointing": "gradient checkpointing is not in this version",
+    "compile": "compilation is not in this version",
+    "is_reg": "regularization sets are not in this version",
+    "mask_path": "masks are not in this version",
+    "epochs": "the length is given in training.steps; `slipstream plan` shows how many epochs they are",
+}
+
+
+def hint_for(key: str) -> str | None:
+    """One clause for a key known from elsewhere, or None."""
+    name = key.lower()
+    if name in RENAMED:
+        return f"here it is called {RENAMED[name]}"
+    if name in ABSENT:
+        return f"{ABSENT[name]}; remove this line"
+    return None

@@ -1,0 +1,64 @@
+"""JOB: what the run is called, its trigger word, and where it runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, StrictInt, StringConstraints
+
+from slipstream.config.panel import MAX_SEED, PANEL
+
+MAX_NAME_LENGTH = 100
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+def _folder_name(name: str) -> str:
+    if _NAME.fullmatch(name) and len(name) <= MAX_NAME_LENGTH and not name.endswith("."):
+        return name
+    proposal = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:MAX_NAME_LENGTH].strip("._-") or "my_lora"
+    raise ValueError(
+        f"got {name!r}, expected a name that can be a folder: letters, digits, `.`, `_` and `-`, a letter or "
+        f"digit first, no `.` last, at most {MAX_NAME_LENGTH} characters; for example {proposal!r}"
+    )
+
+
+def _device_name(device: str) -> str:
+    if not _DEVICE.fullmatch(device):
+        raise ValueError(f"got {device!r}, expected auto, cpu, cuda, or cuda:N for GPU number N (from 0)")
+    return device
+
+
+def _trigger(word: str) -> str:
+    if "[trigger]" in word.lower():
+        raise ValueError(
+            "got the placeholder `[trigger]`, expected the word itself, such as `zchar_anna`; "
+            "`[trigger]` belongs in captions and prompts"
+        )
+    return word
+
+
+class JobPanel(BaseModel):
+    """JOB: name, trigger word, device, seed, and where runs are kept."""
+
+    model_config = PANEL
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    """Name of the run, of its folder and of the LoRA file, such as `zimage_char_anna_v1`. Letters, digits,
+    `.`, `_`, `-`."""
+
+    trigger_word: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_trigger)] = ""
+    """Word that calls up what the LoRA learned; it replaces `[trigger]` in captions and prompts, and is put
+    in front of captions that lack it. Choose a word the model does not know, or leave it empty."""
+
+    device: Annotated[str, AfterValidator(_device_name)] = "auto"
+    """Where to train: `auto` (a GPU if there is one), `cpu`, `cuda`, or `cuda:N` for GPU number N."""
+
+    seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] = 42
+    """Start of every random draw of the training. The same seed, data and settings give the same LoRA on one
+    device."""
+
+    output_dir: Path = Path("runs")
+    """Folder in which the run's own folder is made; a relative path starts at the current directory."""

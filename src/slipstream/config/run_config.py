@@ -1,0 +1,159 @@
+"""The whole config: nine panels, read from YAML with overrides, written back as YAML."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from slipstream.config.advanced import AdvancedPanel
+from slipstream.config.datasets import DatasetPanel
+from slipstream.config.errors import config_error, describe
+from slipstream.config.job import JobPanel
+from slipstream.config.model import ModelPanel, TurboModel
+from slipstream.config.overrides import apply_overrides, split_override
+from slipstream.config.panel import PANEL
+from slipstream.config.quantization import QuantizationPanel
+from slipstream.config.sample import SamplePanel
+from slipstream.config.save import SavePanel
+from slipstream.config.target import TargetPanel
+from slipstream.config.training import TrainingPanel
+from slipstream.config.yaml_text import read_yaml, write_yaml
+from slipstream.core.errors import ConfigError
+
+
+class RunConfig(BaseModel):
+    """Everything one training is told, in the order of the guide's panels. JOB and DATASETS must be given."""
+
+    model_config = PANEL
+
+    job: JobPanel
+    """JOB: what the run is called, its trigger word, and where it runs."""
+
+    model: ModelPanel = TurboModel()
+    """MODEL: the base to train, and for Turbo its training adapter."""
+
+    quantization: QuantizationPanel = QuantizationPanel()
+    """QUANTIZATION: precision of the frozen weights."""
+
+    target: TargetPanel = TargetPanel()
+    """TARGET: rank, alpha and places of the LoRA."""
+
+    save: SavePanel = SavePanel()
+    """SAVE: rhythm and format of checkpoints."""
+
+    training: TrainingPanel = TrainingPanel()
+    """TRAINING: steps, optimizer, learning rate, loss and noise levels."""
+
+    datasets: Annotated[tuple[DatasetPanel, ...], Field(min_length=1)]
+    """DATASETS: one or more folders of pictures, a list."""
+
+    sample: SamplePanel = SamplePanel()
+    """SAMPLE: prompts and settings of the previews."""
+
+    advanced: AdvancedPanel = AdvancedPanel()
+    """ADVANCED: differential guidance, logging, the cache folder."""
+
+
+def parse_config(
+    mapping: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    source: str = "config",
+    base_dir: Path | None = None,
+) -> RunConfig:
+    """A config from plain values; `source` names them in messages.
+
+    Datasets' relative paths are resolved against `base_dir` where it is given. A panel that is there but
+    empty (`save:` with nothing under it) takes its defaults.
+
+    Raises:
+        ConfigError: with every setting that is wrong.
+    """
+    given = apply_overrides(mapping, overrides)
+    filled = {name: value for name, value in given.items() if value is not None}
+    try:
+        config = RunConfig.model_validate(filled)
+    except ValidationError as error:
+        raise config_error(
+            error, RunConfig, source, (split_override(text)[0] for text in overrides)
+        ) from error
+    return config if base_dir is None else _anchored(config, base_dir)
+
+
+def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
+    """The config with absolute dataset paths, so that it means the same from any directory."""
+    datasets = tuple(
+        panel.model_copy(update={"path": (base_dir / panel.path.expanduser()).resolve()})
+        for panel in config.datasets
+    )
+    return config.model_copy(update={"datasets": datasets})
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), base_dir: Path | None = None) -> RunConfig:
+    """A config from a YAML file.
+
+    Datasets' relative paths, overridden ones too, start at `base_dir`, by default the file's folder;
+    `job.output_dir` starts at the current directory.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or settings are wrong.
+    """
+    path = path.expanduser()
+    value = read_yaml(_read_text(path), str(path))
+    if value is None:
+        raise ConfigError(
+            "the file is empty, expected at least the panels `job` and `datasets`", where=str(path),
+            fix="start from one of the presets.",
+        )  # fmt: skip
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"got {describe(value)}, expected panels (job, model, datasets, ...) with settings under them",
+            where=str(path), fix="begin with a line `job:` and indent `name: my_lora` under it.",
+        )  # fmt: skip
+    return parse_config(value, overrides, source=str(path), base_dir=base_dir or path.resolve().parent)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError("there is no such file", where=str(path), fix=_similar_file(path)) from error
+    except IsADirectoryError as error:
+        raise ConfigError(
+            "this is a folder, expected a YAML file", where=str(path), fix="give the file in it."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"this is not UTF-8 text (byte {error.start})",
+            where=str(path),
+            fix="save it as UTF-8 in your editor.",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read: {error}", where=str(path), fix="check path and permissions."
+        ) from error
+
+
+def _similar_file(path: Path) -> str:
+    names = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"did you mean {path.with_name(close[0])}?" if close else "check the path."
+
+
+def config_from_run(run_yaml: Path) -> RunConfig:
+    """The resolved config that a run folder holds.
+
+    Raises:
+        ConfigError: it is missing or was damaged.
+    """
+    return load_config(run_yaml)
+
+
+def dump_yaml(config: RunConfig) -> str:
+    """The config as YAML with every setting, panels in the guide's order; reading it gives an equal
+    config."""
+    return write_yaml(config.model_dump(mode="json"))

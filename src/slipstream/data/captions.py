@@ -1,0 +1,108 @@
+"""Captions: `<stem>.txt` beside the picture, `[trigger]` filled in, the trigger word in front where it is missing."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from slipstream.core.errors import CaptionError
+
+CaptionSource = Literal["file", "default", "none"]
+
+_PLACEHOLDER = re.compile(r"\[trigger\]", re.IGNORECASE)
+_TO_UTF8 = 'save the file as UTF-8: in an editor "Save as ... UTF-8", or `iconv -f WINDOWS-1252 -t UTF-8`.'
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A picture's final caption, where it came from, and whether a `[trigger]` had to be taken out of it."""
+
+    text: str
+    source: CaptionSource
+    lost_placeholder: bool = False
+
+
+def caption_path(image_path: Path, extension: str) -> Path:
+    """The caption file that belongs to a picture."""
+    return image_path.with_suffix(f".{extension.lstrip('.')}")
+
+
+def caption_for(image_path: Path, extension: str, default_caption: str, trigger_word: str) -> Caption:
+    """The caption that a picture is trained with.
+
+    Raises:
+        CaptionError: the caption file cannot be read as text.
+    """
+    path = caption_path(image_path, extension)
+    written = read_caption(path) if path.is_file() else ""
+    text = written or fold(default_caption)
+    source: CaptionSource = "file" if written else "default" if text else "none"
+    word = trigger_word.strip()
+    return Caption(with_trigger(text, word), source, not word and _PLACEHOLDER.search(text) is not None)
+
+
+def read_caption(path: Path) -> str:
+    """A caption file's text on one line; UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        CaptionError: the file cannot be read, or is in another encoding.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CaptionError(
+            f"the caption cannot be read ({error.strerror or error})", where=str(path)
+        ) from error
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        # the byte order mark is no text, so Python's position does not count it in UTF-8
+        offset = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" and data.startswith(codecs.BOM_UTF8) else 0
+        position = error.start + offset
+        name = "UTF-16" if encoding == "utf-16" else "UTF-8"
+        raise CaptionError(
+            f"the caption is not {name}: byte {data[position]:#04x} at position {position}",
+            where=str(path),
+            fix=_TO_UTF8,
+        ) from error
+    if "\0" in text:
+        position = data.index(b"\0")
+        raise CaptionError(
+            f"the caption is no plain text: a zero byte at position {position} (UTF-16 without a mark?)",
+            where=str(path), fix='save the file as UTF-8: in an editor "Save as ... UTF-8".',
+        )  # fmt: skip
+    return fold(text)
+
+
+def fold(text: str) -> str:
+    """The text on one line: every run of spaces and newlines is one space, none at the ends."""
+    return " ".join(text.split())
+
+
+def fill_trigger(text: str, trigger_word: str) -> str:
+    """Replace every `[trigger]` (any case) by the word; without a word take it out, with the comma it leaves behind."""
+    word = trigger_word.strip()
+    if word or not _PLACEHOLDER.search(text):
+        return _PLACEHOLDER.sub(lambda _: word, text)
+    bare = fold(_PLACEHOLDER.sub(" ", text))
+    bare = re.sub(r"\s+([,.;:!?])", r"\1", bare)
+    bare = re.sub(r"([,;])(?:\s*[,;])+", r"\1", bare)
+    return bare.strip(" ,;")
+
+
+def with_trigger(caption: str, trigger_word: str) -> str:
+    """`fill_trigger`, and "word, caption" where the caption holds neither the placeholder nor the word."""
+    word = trigger_word.strip()
+    filled = fill_trigger(caption, word)
+    if not word or has_word(filled, word):
+        return filled
+    return f"{word}, {filled}" if filled else word
+
+
+def has_word(text: str, word: str) -> bool:
+    """Whether `word` stands in `text` as a whole word, in any case."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

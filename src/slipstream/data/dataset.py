@@ -1,0 +1,143 @@
+"""A dataset: folders scanned, pictures in buckets. One `Example` per picture and bucket."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slipstream.core.errors import DataError
+from slipstream.data.buckets import Bucket, choose_buckets
+from slipstream.data.scan import FolderScan, ImageFile, Skipped, scan_folder
+from slipstream.data.settings import MIN_SIDE, DatasetSettings
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture in one bucket. `index` is its place in `Dataset.examples`."""
+
+    index: int
+    image: ImageFile
+    bucket: Bucket
+    caption: str
+    caption_dropout: float
+    num_repeats: int
+    flip_horizontal: bool
+    cache_latents: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything a run trains on.
+
+    Args:
+        examples: by folder, picture, rising resolution.
+        folders: the scans, one per dataset given.
+        skipped: every file left out of training, pictures that are too small included.
+        warnings: what looks like a mistake, one line each.
+        num_images: pictures that are trained on, each counted once per folder.
+        num_repeated: resolutions of pictures that were left out because they gave a bucket the picture has already.
+    """
+
+    examples: tuple[Example, ...]
+    folders: tuple[FolderScan, ...]
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+    num_images: int
+    num_repeated: int
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Examples with their repeats."""
+        return sum(example.num_repeats for example in self.examples)
+
+    def captions(self) -> list[str]:
+        """Every caption that training can meet, sorted; the empty one too where captions are dropped."""
+        dropped = {""} if any(example.caption_dropout > 0 for example in self.examples) else set()
+        return sorted({example.caption for example in self.examples} | dropped)
+
+    def bucket_table(self) -> list[tuple[Bucket, int, int]]:
+        """(bucket, examples, samples per epoch) by rising size."""
+        examples: Counter[Bucket] = Counter(example.bucket for example in self.examples)
+        samples: Counter[Bucket] = Counter()
+        for example in self.examples:
+            samples[example.bucket] += example.num_repeats
+        order = sorted(examples, key=lambda bucket: (bucket.width * bucket.height, bucket))
+        return [(bucket, examples[bucket], samples[bucket]) for bucket in order]
+
+
+def build_dataset(settings: Sequence[DatasetSettings]) -> Dataset:
+    """Scan folders and sort their pictures into buckets.
+
+    Raises:
+        DataError: no folder is given, one cannot be used, or all its pictures are too small.
+        CaptionError: a caption file is not text in UTF-8.
+    """
+    if not settings:
+        raise DataError("no dataset is given", fix="name at least one folder of pictures.")
+    examples: list[Example] = []
+    skipped: list[Skipped] = []
+    warnings: list[str] = []
+    num_images = num_repeated = 0
+    folders = tuple(scan_folder(one) for one in settings)
+    for scan in folders:
+        before = len(examples)
+        too_small, notes, repeated = _sort_into_buckets(scan, examples)
+        if len(examples) == before:
+            raise _all_too_small(scan, too_small)
+        skipped += [*scan.skipped, *too_small]
+        warnings += [*scan.warnings, *notes]
+        num_images += len(scan.images) - len(too_small)
+        num_repeated += repeated
+    return Dataset(tuple(examples), folders, tuple(skipped), tuple(warnings), num_images, num_repeated)
+
+
+def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[Skipped], list[str], int]:
+    """Append the folder's examples; returns pictures too small for any bucket, warnings, repeated buckets."""
+    settings = scan.settings
+    too_small: list[Skipped] = []
+    notes: list[str] = []
+    repeats: Counter[int] = Counter()
+    for image in scan.images:
+        choice = choose_buckets(image.width, image.height, settings.resolutions)
+        size = f"{image.width}x{image.height} pixels"
+        if not choice.buckets:
+            reason = (
+                f"{size}: shorter than {MIN_SIDE} on a side (after rounding down to 16) at every resolution"
+            )
+            too_small.append(Skipped(image.path, reason))
+        elif choice.too_small:
+            listed = ", ".join(map(str, choice.too_small))
+            notes.append(
+                f"{image.path}: {size}, left out at {listed}: a side would be shorter than {MIN_SIDE}"
+            )
+        repeats.update(choice.repeated)
+        for bucket in choice.buckets:
+            examples.append(_example(len(examples), image, bucket, settings))
+    for resolution, count in sorted(repeats.items()):
+        notes.append(
+            f"{scan.settings.path}: {count} of {len(scan.images)} pictures have no more pixels for {resolution} than "
+            "for a lower resolution: used once there, not twice"
+        )
+    return too_small, notes, repeats.total()
+
+
+def _example(index: int, image: ImageFile, bucket: Bucket, settings: DatasetSettings) -> Example:
+    return Example(
+        index=index,
+        image=image,
+        bucket=bucket,
+        caption=image.caption,
+        caption_dropout=settings.caption_dropout,
+        num_repeats=settings.num_repeats,
+        flip_horizontal=settings.flip_horizontal,
+        cache_latents=settings.cache_latents,
+    )
+
+
+def _all_too_small(scan: FolderScan, too_small: Sequence[Skipped]) -> DataError:
+    listed = "; ".join(f"{skipped.path.name}: {skipped.reason}" for skipped in too_small[:3])
+    return DataError(
+        f"none of the {len(too_small)} pictures is large enough: {listed}",
+        where=str(scan.settings.path), fix=f"use pictures of at least {MIN_SIDE} pixels on the short side.",
+    )  # fmt: skip

@@ -1,0 +1,148 @@
+"""Picture files of any kind as upright RGB pictures: EXIF turned, alpha on white, 16 bits scaled, first frame only."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from slipstream.core.errors import ImageError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Endings of the files that count as pictures, in any case."""
+
+MAX_PIXELS = 128 * 1024 * 1024
+"""Larger pictures are refused: a small file can hold one that fills the memory (this many take 0.5 GiB with alpha)."""
+
+PIXELS_IDENTITY = "rgb-1"
+"""Names how a file becomes RGB, for cache keys: changes whenever `decode_image` gives other pixels."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXPORT_AGAIN = "export the picture again as PNG or JPEG, or take it out of the folder."
+
+# Pillow warns from half its limit on, once per picture and on stderr; MAX_PIXELS decides here
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Width and height in pixels as a viewer shows the picture, EXIF orientation applied."""
+
+    width: int
+    height: int
+
+
+def read_image(path: Path) -> Image.Image:
+    """The picture in a file as upright RGB, 8 bits per channel.
+
+    Raises:
+        ImageError: the file is missing, unreadable, damaged, too large, or no JPEG, PNG or WebP.
+    """
+    return decode_image(read_file(path), path)
+
+
+def read_file(path: Path) -> bytes:
+    """A picture file's bytes.
+
+    Raises:
+        ImageError: the file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"the file cannot be read ({error.strerror or error})",
+            where=str(path), fix="check that it is still there and that you may read it.",
+        ) from error  # fmt: skip
+
+
+def decode_image(data: bytes, path: Path) -> Image.Image:
+    """A picture file's bytes as upright RGB, 8 bits per channel; `path` is for messages.
+
+    Raises:
+        ImageError: the bytes are damaged, too large a picture, or no JPEG, PNG or WebP.
+    """
+    with _open(data, path) as image:
+        try:
+            image.load()
+        except _DECODE_ERRORS as error:
+            raise ImageError(
+                f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN
+            ) from error
+        turn = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def image_size(path: Path) -> ImageSize:
+    """The picture's size without decoding its pixels.
+
+    Raises:
+        ImageError: as for `read_image`, as far as the file's header shows it.
+    """
+    with _open(read_file(path), path) as image:
+        width, height = image.size
+        sideways = _orientation(image) >= 5
+    return ImageSize(height, width) if sideways else ImageSize(width, height)
+
+
+def _open(data: bytes, path: Path) -> Image.Image:
+    if not data:
+        raise ImageError("the file is empty", where=str(path), fix="copy or download the picture again.")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            "not a JPEG, PNG or WebP picture, whatever its name says", where=str(path), fix=_EXPORT_AGAIN
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(str(error), path) from error
+    except _DECODE_ERRORS as error:
+        raise ImageError(f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(f"{image.width} x {image.height} pixels", path)
+    return image
+
+
+def _too_large(what: str, path: Path) -> ImageError:
+    return ImageError(
+        f"the picture is too large to be opened safely: {what}; at most {MAX_PIXELS:,} pixels are read",
+        where=str(path), fix="scale it down: training uses about 1024 x 1024 pixels of it.",
+    )  # fmt: skip
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8; damaged EXIF counts as upright, as in viewers."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except (*_DECODE_ERRORS, TypeError, KeyError):
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16-bit greyscale: Pillow's own conversion clips at 255, which leaves a white picture
+        grey = (np.clip(np.asarray(image, dtype=np.int64), 0, 65535) + 128) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

@@ -1,0 +1,178 @@
+"""Batches of latents and caption features, the next one fetched in the background."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from slipstream.core.errors import DataError
+from slipstream.data.cache import TensorCache, text_key
+from slipstream.data.dataset import Dataset, Example
+from slipstream.data.encode import encode_example, example_key
+from slipstream.data.sampler import BucketSampler
+from slipstream.data.scan import reopen
+from slipstream.data.transforms import to_pixels
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """One micro batch: clean latents, caption features (tokens, T) per sample, and the examples' indices."""
+
+    latents_BCHW: Tensor
+    texts: list[Tensor]
+    entry_indices: tuple[int, ...]
+
+
+class Loader:
+    """Serves the sampler's batches by number and prefetches the following one in a single background thread.
+
+    Args:
+        dataset: the examples that the sampler's draws point to.
+        sampler: the order.
+        latents: (example, mirrored) to latents (C, h, w).
+        features: caption to features (tokens, T).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: BucketSampler,
+        latents: Callable[[Example, bool], Tensor],
+        features: Callable[[str], Tensor],
+    ) -> None:
+        self._examples = dataset.examples
+        self._sampler = sampler
+        self._latents = latents
+        self._features = features
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._ahead: tuple[int, Future[TrainingBatch]] | None = None
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Micro steps in which every sample is seen."""
+        return self._sampler.batches_per_epoch
+
+    def batch_at(self, micro_step: int) -> TrainingBatch:
+        """The batch of a micro step; any order of steps gives the same batches.
+
+        Raises:
+            DataError: a cached tensor or a picture is gone.
+        """
+        ready = self._take(micro_step)
+        self._ahead = micro_step + 1, self._pool.submit(self._build, micro_step + 1)
+        return ready.result()
+
+    def close(self) -> None:
+        """End the background thread; a fetch in progress is waited for, and its failure does not matter any more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, micro_step: int) -> Future[TrainingBatch]:
+        # a jump is built in the same thread, so latents never depend on where they were encoded
+        if self._ahead is None:
+            return self._pool.submit(self._build, micro_step)
+        step, future = self._ahead
+        if step == micro_step:
+            return future
+        future.cancel()
+        return self._pool.submit(self._build, micro_step)
+
+    def _build(self, micro_step: int) -> TrainingBatch:
+        draws = self._sampler.draw(micro_step)
+        examples = [self._examples[draw.example_index] for draw in draws]
+        latents = [
+            self._latents(example, draw.flipped) for example, draw in zip(examples, draws, strict=True)
+        ]
+        captions = [
+            "" if draw.dropped else example.caption for example, draw in zip(examples, draws, strict=True)
+        ]
+        return TrainingBatch(
+            latents_BCHW=torch.stack(latents),
+            texts=[self._features(caption) for caption in captions],
+            entry_indices=tuple(draw.example_index for draw in draws),
+        )
+
+
+def cached_latents(
+    cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0
+) -> Callable[[Example, bool], Tensor]:
+    """(example, mirrored) to latents (C, h, w) from the disk cache; the first `keep_in_memory_gib` stay in memory."""
+    memory = _Memory(keep_in_memory_gib)
+
+    def latents(example: Example, flipped: bool) -> Tensor:
+        key = example_key(example, flipped, identity)
+        return memory.get(key, lambda: _read(cache, key, f"the latents of {example.image.path}"))
+
+    return latents
+
+
+def cached_features(
+    cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0
+) -> Callable[[str], Tensor]:
+    """Caption to features (tokens, T) from the disk cache; the first `keep_in_memory_gib` stay in memory."""
+    memory = _Memory(keep_in_memory_gib)
+
+    def features(caption: str) -> Tensor:
+        key = text_key(caption, identity)
+        return memory.get(key, lambda: _read(cache, key, f"the features of the caption {caption!r}"))
+
+    return features
+
+
+def fresh_latents(encode_images: Callable[[Tensor], Tensor]) -> Callable[[Example, bool], Tensor]:
+    """(example, mirrored) to latents (C, h, w), with the picture opened and encoded at every call."""
+
+    def latents(example: Example, flipped: bool) -> Tensor:
+        return encode_example(
+            to_pixels(reopen(example.image), example.bucket, flipped), encode_images, example
+        )
+
+    return latents
+
+
+class _Memory:
+    """Tensors kept up to a size. The first ones stay: epochs visit all in turn, so replacing them would gain nothing."""
+
+    def __init__(self, limit_gib: float) -> None:
+        self._left = int(limit_gib * _GIB)
+        self._kept: dict[str, Tensor] = {}
+        # training and previews ask from different threads
+        self._lock = threading.Lock()
+
+    def get(self, key: str, read: Callable[[], Tensor]) -> Tensor:
+        """The tensor of a key, read where it is not kept yet."""
+        with self._lock:
+            if key in self._kept:
+                return self._kept[key]
+        tensor = read()
+        num_bytes = tensor.numel() * tensor.element_size()
+        with self._lock:
+            if key not in self._kept and num_bytes <= self._left:
+                self._kept[key] = tensor
+                self._left -= num_bytes
+        return tensor
+
+
+def _read(cache: TensorCache, key: str, what: str) -> Tensor:
+    tensor = cache.get(key)
+    if tensor is None:
+        raise DataError(
+            f"{what} are no longer in the cache: the file vanished or was damaged",
+            where=str(cache.path(key)), fix="run `slipstream resume` on the run folder: what is missing is encoded again.",
+        )  # fmt: skip
+    return tensor

@@ -1,0 +1,96 @@
+"""The order of training: which examples, mirrored or not, caption kept or not, make up each batch.
+
+A pure function of (seed, micro step). There is no state to save: a resumed run asks for its next micro step.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+
+from slipstream.core.seeding import derive_seed
+from slipstream.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample of a batch: `dropped` trains it on the empty caption."""
+
+    example_index: int
+    flipped: bool
+    dropped: bool
+
+
+class BucketSampler:
+    """Batches of one bucket each, always full, every sample at least once an epoch.
+
+    An epoch shuffles the samples (examples times repeats) of each bucket, cuts them into batches, and shuffles the
+    batches of all buckets. A bucket whose samples do not fill its last batch completes it with further draws from a
+    fresh shuffle of the same bucket, those not yet in that batch first. These extra draws are the only samples seen
+    more often than their repeats say: fewer than `batch_size` per bucket and epoch.
+
+    Args:
+        dataset: its examples.
+        batch_size: samples per micro step.
+        seed: of the job.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        self._examples = dataset.examples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._groups = _samples_by_bucket(dataset)
+        self.batches_per_epoch = sum(-(-len(samples) // batch_size) for samples in self._groups)
+        self._epoch = lru_cache(maxsize=4)(self._shuffled_epoch)
+
+    def draw(self, micro_step: int) -> tuple[Draw, ...]:
+        """The batch of a micro step (0-based), `batch_size` draws; costs at most one shuffle of an epoch."""
+        epoch, place = divmod(micro_step, self.batches_per_epoch)
+        return tuple(
+            self._draw(index, micro_step, row) for row, index in enumerate(self._epoch(epoch)[place])
+        )
+
+    def _draw(self, index: int, micro_step: int, row: int) -> Draw:
+        example = self._examples[index]
+        dice = random.Random(derive_seed(self._seed, "data", micro_step, row))
+        # both are always thrown, so switching one of them on leaves the other as it was
+        heads, chance = dice.random() < 0.5, dice.random()
+        return Draw(index, heads and example.flip_horizontal, chance < example.caption_dropout)
+
+    def _shuffled_epoch(self, epoch: int) -> tuple[tuple[int, ...], ...]:
+        dice = random.Random(derive_seed(self._seed, "data", epoch))
+        batches = [batch for samples in self._groups for batch in self._batches(samples, dice)]
+        dice.shuffle(batches)
+        return tuple(batches)
+
+    def _batches(self, samples: tuple[int, ...], dice: random.Random) -> list[tuple[int, ...]]:
+        """The samples of one bucket in full batches."""
+        size = self._batch_size
+        order = _shuffled(samples, dice)
+        last = order[len(order) - len(order) % size :]
+        while len(order) % size:
+            fresh = sorted(_shuffled(samples, dice), key=last.__contains__)
+            order += fresh[: size - len(order) % size]
+        return [tuple(order[start : start + size]) for start in range(0, len(order), size)]
+
+
+def _samples_by_bucket(dataset: Dataset) -> tuple[tuple[int, ...], ...]:
+    """Example indices, each as often as it repeats, per bucket."""
+    return tuple(
+        tuple(
+            example.index
+            for example in dataset.examples
+            if example.bucket == bucket
+            for _ in range(example.num_repeats)
+        )
+        for bucket, _, _ in dataset.bucket_table()
+    )
+
+
+def _shuffled(samples: tuple[int, ...], dice: random.Random) -> list[int]:
+    order = list(samples)
+    dice.shuffle(order)
+    return order

@@ -1,0 +1,211 @@
+"""What lies in a dataset folder: every picture decoded once, with its caption; what cannot be used is listed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from slipstream.core.errors import DataError, ImageError
+from slipstream.core.hashing import hash_bytes
+from slipstream.data.captions import Caption, CaptionSource, caption_for
+from slipstream.data.images import EXTENSIONS, decode_image, read_file
+from slipstream.data.settings import DatasetSettings
+
+_OTHER_KINDS = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".psd", ".svg", ".tif", ".tiff"}
+)
+_NAMED = 3
+"""How many files a message names."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A usable picture. Width and height are as shown (EXIF applied); `caption` is final, trigger word included."""
+
+    path: Path
+    width: int
+    height: int
+    content_hash: str
+    caption: str
+    caption_source: CaptionSource
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is left out, and why in one line."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class FolderScan:
+    """A dataset folder: pictures by natural order of their paths, files left out, and what looks like a mistake."""
+
+    settings: DatasetSettings
+    images: tuple[ImageFile, ...]
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+
+
+def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan:
+    """Read captions and decode every picture of a folder, in a few threads; hidden files and folders are ignored.
+
+    Raises:
+        DataError: no folder, an empty one, or not one picture in it can be read.
+        CaptionError: a caption file is not text in UTF-8.
+    """
+    folder = settings.path
+    files = _list_files(folder, recursive)
+    paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    others = [path for path in files if path.suffix.lower() in _OTHER_KINDS]
+    if not paths:
+        raise _empty(folder, others)
+    # captions first: a bad one is an error, better told before minutes of decoding
+    captions = {
+        path: caption_for(path, settings.caption_extension, settings.default_caption, settings.trigger_word)
+        for path in paths
+    }
+    images, broken = _decode_all(paths, captions)
+    if not images:
+        raise _all_broken(folder, broken)
+    unread = [
+        Skipped(path, f"{path.suffix.lower()} files are not read: save it as PNG or JPEG") for path in others
+    ]
+    warnings = (
+        *_shared_captions(folder, paths),
+        *_twins(folder, images),
+        *_lost_placeholders(folder, captions),
+    )
+    return FolderScan(settings, tuple(images), (*broken, *unread), warnings)
+
+
+def reopen(image: ImageFile) -> Image.Image:
+    """The pixels of a scanned picture as upright RGB.
+
+    Raises:
+        ImageError: the file vanished, or is no longer the one that was scanned.
+    """
+    data = read_file(image.path)
+    if hash_bytes(data) != image.content_hash:
+        raise ImageError(
+            "the picture was changed after the dataset was read",
+            where=str(image.path), fix="leave the folder alone while training; start again to use the new picture.",
+        )  # fmt: skip
+    return decode_image(data, image.path)
+
+
+def natural_key(relative: Path) -> tuple[tuple[int | str, ...], str]:
+    """Sort key under which `img2` comes before `img10`, in any folder and on any system."""
+    text = relative.as_posix()
+    # odd places hold the numbers, so numbers and text never meet in a comparison
+    pieces = re.split(r"([0-9]+)", text.lower())
+    return tuple(int(piece) if place % 2 else piece for place, piece in enumerate(pieces)), text
+
+
+def _list_files(folder: Path, recursive: bool) -> list[Path]:
+    if not folder.exists():
+        raise DataError(
+            "there is no such folder",
+            where=str(folder),
+            fix="check the path: it is taken from where you start.",
+        )
+    if not folder.is_dir():
+        raise DataError(
+            "a folder is expected, this is a file", where=str(folder), fix=f"did you mean {folder.parent}?"
+        )
+    try:
+        files = list(_walk(folder, recursive, {folder.resolve()}))
+    except OSError as error:
+        raise DataError(
+            f"the folder cannot be listed ({error.strerror or error})",
+            where=str(error.filename or folder), fix="check its permissions.",
+        ) from error  # fmt: skip
+    return sorted(files, key=lambda path: natural_key(path.relative_to(folder)))
+
+
+def _walk(folder: Path, recursive: bool, seen: set[Path]) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name == "__MACOSX":
+            continue
+        if not path.is_dir():
+            yield path
+        elif recursive and path.resolve() not in seen:
+            # linked folders are followed, but not in circles
+            seen.add(path.resolve())
+            yield from _walk(path, recursive, seen)
+
+
+def _decode_all(
+    paths: Sequence[Path], captions: dict[Path, Caption]
+) -> tuple[list[ImageFile], list[Skipped]]:
+    images, broken = [], []
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="scan") as pool:
+        for result in pool.map(lambda path: _inspect(path, captions[path]), paths):
+            (images if isinstance(result, ImageFile) else broken).append(result)
+    return images, broken
+
+
+def _inspect(path: Path, caption: Caption) -> ImageFile | Skipped:
+    try:
+        data = read_file(path)
+        image = decode_image(data, path)
+    except ImageError as error:
+        return Skipped(path, error.message)
+    return ImageFile(path, image.width, image.height, hash_bytes(data), caption.text, caption.source)
+
+
+def _empty(folder: Path, others: Sequence[Path]) -> DataError:
+    kinds = ", ".join(sorted(EXTENSIONS))
+    message, fix = f"no pictures here; these endings count: {kinds}", "put your pictures into this folder."
+    if others:
+        counts = Counter(path.suffix.lower() for path in others)
+        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        message, fix = f"{message}; found {found}, which are not read", "save these pictures as PNG or JPEG."
+    return DataError(message, where=str(folder), fix=fix)
+
+
+def _all_broken(folder: Path, broken: Sequence[Skipped]) -> DataError:
+    lines = "; ".join(f"{skipped.path.name}: {skipped.reason}" for skipped in broken[:_NAMED])
+    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return DataError(
+        f"none of the {len(broken)} pictures can be used: {lines}{more}",
+        where=str(folder), fix="copy or export the pictures again.",
+    )  # fmt: skip
+
+
+def _shared_captions(folder: Path, paths: Sequence[Path]) -> list[str]:
+    groups: dict[Path, list[str]] = defaultdict(list)
+    for path in paths:
+        groups[path.with_suffix("")].append(path.name)
+    return [
+        f"{folder}: {', '.join(names)} share one name, so they share one caption file"
+        for names in groups.values()
+        if len(names) > 1
+    ]
+
+
+def _twins(folder: Path, images: Sequence[ImageFile]) -> list[str]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        groups[image.content_hash].append(image.path.relative_to(folder).as_posix())
+    return [
+        f"{folder}: {', '.join(names)} are the same picture, which counts {len(names)} times"
+        for names in groups.values()
+        if len(names) > 1
+    ]
+
+
+def _lost_placeholders(folder: Path, captions: dict[Path, Caption]) -> list[str]:
+    names = [path.name for path, caption in captions.items() if caption.lost_placeholder]
+    if not names:
+        return []
+    listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return [f"{folder}: [trigger] was taken out of {len(names)} captions ({listed}): no trigger word is set"]

@@ -1,0 +1,47 @@
+"""`progress.json`: where a run stands, for whoever watches."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from slipstream.core.atomic import write_json
+from slipstream.runs.layout import RunDir
+
+State = Literal["created", "running", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run's state. `done` of `total` counts within `phase`; `step` of `steps` counts updates."""
+
+    state: State = "created"
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    learning_rate: float | None = None
+    seconds_per_step: float | None = None
+    eta_seconds: float | None = None
+    memory_gib: float | None = None
+    message: str = ""
+    """The error of a failed run, as a door prints it."""
+
+
+def write_progress(run: RunDir, progress: Progress) -> None:
+    """Replace `progress.json` (not flushed to the disk: it is written several times a second)."""
+    write_json(run.progress, dataclasses.asdict(progress), durable=False)
+
+
+def read_progress(run: RunDir) -> Progress | None:
+    """The last state written, or None where there is none that can be read."""
+    try:
+        values = json.loads(run.progress.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = {field.name for field in dataclasses.fields(Progress)}
+    return Progress(**{key: value for key, value in values.items() if key in known})

@@ -1,0 +1,196 @@
+"""The only composer: panels become plain values, parts become a `TrainingJob`. The loop is in `loop.py`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from slipstream.core.atomic import write_json
+from slipstream.core.seeding import derive_seed
+from slipstream.data.loader import Loader
+from slipstream.models.z_image.family import predictor
+from slipstream.models.z_image.latents import ImageCodec
+from slipstream.previews.render import Renderer
+from slipstream.runs.layout import RunDir
+from slipstream.training.checkpoint import CheckpointPolicy, TrainingState, export_lora, restore, save_checkpoint
+from slipstream.training.device import DTYPES, peak_memory_gib
+from slipstream.training.ema import Ema
+from slipstream.training.facts import lora_metadata, manifest
+from slipstream.training.loop import Requests, TrainingJob
+from slipstream.training.optimizers import build_optimizer
+from slipstream.training.preview_stage import PreviewStage
+from slipstream.training.reporter import Reporter
+from slipstream.training.schedules import learning_rate_factor
+from slipstream.training.setting import Setting
+from slipstream.training.stages import Adapted, Features, prepare_features, prepare_latents, prepare_transformer
+from slipstream.training.step import StepResult, StepSettings, train_step
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Loaded and restored, ready to train."""
+
+    setting: Setting
+    run: RunDir
+    reporter: Reporter
+    adapted: Adapted
+    state: TrainingState
+    policy: CheckpointPolicy
+    metadata: Mapping[str, str]
+    loader: Loader
+    preview: Callable[[], None]
+
+
+def make_reporter(setting: Setting, run: RunDir) -> Reporter:
+    """The run's reporter."""
+    advanced = setting.config.advanced
+    return Reporter(
+        run,
+        steps=setting.config.training.steps,
+        log_every=advanced.log_every,
+        tensorboard=advanced.tensorboard,
+        memory_gib=lambda: peak_memory_gib(setting.compute.device),
+    )
+
+
+def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
+    """Go through the loading phases and restore the newest checkpoint.
+
+    Raises:
+        SlipstreamError: a part does not fit or cannot be read.
+    """
+    torch.manual_seed(setting.config.job.seed)
+    for line in setting.describe():
+        reporter.log(line)
+    features = prepare_features(setting, reporter)
+    latents, codec = prepare_latents(setting, reporter)
+    adapted = prepare_transformer(setting, reporter)
+    write_json(run.manifest, manifest(setting, adapted))
+    state = new_state(setting, adapted)
+    policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[setting.config.save.dtype], setting.config.save.keep)
+    if restore(policy, state):
+        reporter.log(f"resumed after step {state.step}")
+    metadata = lora_metadata(setting, adapted.adapter)
+    sampler = setting.sampler()
+    return Prepared(
+        setting=setting,
+        run=run,
+        reporter=reporter,
+        adapted=adapted,
+        state=state,
+        policy=policy,
+        metadata=metadata,
+        loader=Loader(setting.dataset, sampler, latents, features),
+        preview=preview_stage(setting, run, reporter, adapted, state, features, codec),
+    )
+
+
+def new_state(setting: Setting, adapted: Adapted) -> TrainingState:
+    """Fresh LoRA, optimizer and EMA."""
+    training = setting.config.training
+    parameters = adapted.lora.parameters()
+    optimizer = build_optimizer(
+        training.optimizer,
+        parameters,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        betas=(training.beta1, training.beta2),
+        eps=training.eps,
+        device=setting.compute.device,
+    )
+    ema = Ema(parameters, training.ema.decay) if training.ema is not None else None
+    return TrainingState(adapted.lora, optimizer, ema)
+
+
+def preview_stage(
+    setting: Setting, run: RunDir, reporter: Reporter, adapted: Adapted, state: TrainingState,
+    features: Features, codec: ImageCodec | None,
+) -> Callable[[], None]:  # fmt: skip
+    """A function that draws the previews of the state's step (nothing where there are no prompts)."""
+    if not setting.pictures or codec is None:
+        return lambda: None
+    renderer = Renderer(
+        predict=predictor(adapted.transformer),
+        decode=codec.decode,
+        features=features,
+        shift_at=setting.model.load_shift().at,
+        device=setting.compute.device,
+        latent_downscale=codec.downscale,
+    )
+    facts = {"model": setting.config.model.name_or_path, "lora": run.name, "training_adapter": adapted.adapter.state}
+    if adapted.adapter.branches is not None:
+        facts["training_adapter"] = "removed"
+    dtype = DTYPES[setting.config.save.dtype]
+    stage = PreviewStage(run, reporter, renderer, setting.pictures, state, adapted.adapter, dtype, facts)
+    return stage.draw
+
+
+def step_settings(setting: Setting) -> StepSettings:
+    """The training panel's share of an update."""
+    training, guidance = setting.config.training, setting.config.advanced.differential_guidance
+    return StepSettings(
+        seed=derive_seed(setting.config.job.seed, "training"),
+        gradient_accumulation=training.gradient_accumulation,
+        max_grad_norm=training.max_grad_norm,
+        timestep_type=training.timestep_type,
+        timestep_bias=training.timestep_bias,
+        loss_type=training.loss_type,
+        huber_delta=training.huber_delta,
+        differential_guidance_scale=guidance.scale if guidance is not None else None,
+        device=setting.compute.device,
+    )
+
+
+def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
+    """The job that `loop.train` runs."""
+    setting, state, reporter = prepared.setting, prepared.state, prepared.reporter
+    training = setting.config.training
+    settings, predict = step_settings(setting), predictor(prepared.adapted.transformer)
+    batches_per_epoch = prepared.loader.batches_per_epoch
+    timing = {"started": 0.0}
+
+    def rate() -> float:
+        factor = learning_rate_factor(
+            training.lr_schedule, state.step, training.steps, training.warmup_steps, training.min_lr_fraction
+        )
+        return training.learning_rate * factor
+
+    def update() -> StepResult:
+        timing["started"] = time.perf_counter()
+        return train_step(state, prepared.loader.batch_at, predict, settings, rate())
+
+    def log_step(step: int, result: StepResult) -> None:
+        reporter.step(
+            step,
+            loss=result.loss,
+            grad_norm=result.grad_norm,
+            learning_rate=state.optimizer.param_groups[0]["lr"],
+            seconds=time.perf_counter() - timing["started"],
+            epoch=step * training.gradient_accumulation / batches_per_epoch,
+        )
+
+    def save() -> None:
+        with reporter.phase("save checkpoint"):
+            path = save_checkpoint(prepared.policy, state, prepared.metadata)
+        reporter.log(f"saved {path.name}")
+
+    def finish() -> None:
+        export_lora(prepared.run.lora, prepared.policy.dtype, state, prepared.metadata)
+        reporter.log(f"finished: {prepared.run.lora.name}, {state.step} updates")
+
+    return TrainingJob(
+        state=state,
+        steps=training.steps,
+        save_every=setting.config.save.every,
+        preview_every=setting.config.sample.every,
+        preview_at_start=setting.config.sample.at_start,
+        update=update,
+        log_step=log_step,
+        save=save,
+        preview=prepared.preview,
+        finish=finish,
+        requests=requests,
+    )

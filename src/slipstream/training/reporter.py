@@ -1,0 +1,130 @@
+"""The worker's voice: log lines, progress, metrics, TensorBoard and timings, all as files of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+from slipstream.core.atomic import write_json
+from slipstream.core.quiet import quiet_imports
+from slipstream.runs.layout import RunDir
+from slipstream.runs.metrics import MetricsWriter, truncate_after
+from slipstream.runs.progress import Progress, State, write_progress
+
+TRAINING = "training"
+_WRITE_EVERY_SECONDS = 0.2
+_MEDIAN_OF = 50
+
+
+class Reporter:
+    """Tells a run's files what goes on.
+
+    Args:
+        run: the run folder.
+        steps: updates of the whole run.
+        log_every: updates between TensorBoard points and log lines (0 = none).
+        tensorboard: write TensorBoard events too.
+        memory_gib: reads the peak memory of the process.
+    """
+
+    def __init__(
+        self, run: RunDir, *, steps: int, log_every: int, tensorboard: bool, memory_gib: Callable[[], float]
+    ) -> None:
+        self.run = run
+        self.progress = Progress(state="running", steps=steps)
+        self.timings: dict[str, float] = defaultdict(float)
+        self._log_every = log_every
+        self._memory_gib = memory_gib
+        self._recent: deque[float] = deque(maxlen=_MEDIAN_OF)
+        self._side_seconds = 0.0
+        self._step_seconds = 0.0
+        self._written = 0.0
+        self._metrics: MetricsWriter | None = None
+        self._wants_tensorboard = tensorboard
+        self._board: Any = None
+
+    def log(self, line: str) -> None:
+        """Write one line with the time to the run's log."""
+        with self.run.log.open("a", encoding="utf-8") as handle:
+            handle.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+
+    @contextmanager
+    def phase(self, name: str, total: int = 0) -> Iterator[Callable[[int, int], None]]:
+        """Time a phase; yields `tick(done, total)` for its progress."""
+        before = self.progress
+        self._set(phase=name, done=0, total=total, force=True)
+        started = time.perf_counter()
+        try:
+            yield lambda done, total: self._set(done=done, total=total)
+        finally:
+            seconds = time.perf_counter() - started
+            self.timings[name] += seconds
+            if self._recent:
+                self._side_seconds += seconds
+            self._set(phase=before.phase, done=before.done, total=before.total)
+
+    def start_training(self, first_step: int) -> None:
+        """Open metrics at the step training goes on from; lines after it are written again."""
+        truncate_after(self.run.metrics, first_step)
+        self._metrics = MetricsWriter(self.run.metrics)
+        if self._wants_tensorboard:
+            with quiet_imports():
+                from torch.utils.tensorboard import SummaryWriter
+            self._board = SummaryWriter(str(self.run.tensorboard), purge_step=first_step + 1 if first_step else None)
+        self._set(phase=TRAINING, step=first_step, done=first_step, total=self.progress.steps, force=True)
+
+    def step(self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float) -> None:
+        """Record update number `step` (1-based)."""
+        assert self._metrics is not None, "start_training comes first"
+        row = {
+            "step": step, "loss": loss, "grad_norm": grad_norm, "learning_rate": learning_rate,
+            "seconds": round(seconds, 6), "epoch": round(epoch, 4),
+        }  # fmt: skip
+        self._metrics.append(row)
+        self._recent.append(seconds)
+        self._step_seconds += seconds
+        self.timings[TRAINING] += seconds
+        pace = median(self._recent)
+        left = (self.progress.steps - step) * pace * (1 + self._side_seconds / max(self._step_seconds, 1e-9))
+        self._set(
+            step=step, done=step, loss=loss, learning_rate=learning_rate, seconds_per_step=pace, eta_seconds=left,
+            memory_gib=self._memory_gib(),
+        )  # fmt: skip
+        if self._log_every and step % self._log_every == 0:
+            self._board_row(step, row)
+
+    def end(self, state: State, message: str = "") -> None:
+        """Write the last state and the timings, and close what is open."""
+        self.save_timings()
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._board is not None:
+            self._board.close()
+        self._set(state=state, message=message, eta_seconds=None, memory_gib=self._memory_gib(), force=True)
+
+    def save_timings(self) -> None:
+        """Write `timings.json`: seconds per phase of this worker."""
+        write_json(self.run.timings, {name: round(seconds, 3) for name, seconds in self.timings.items()})
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Median of the last updates."""
+        return self.progress.seconds_per_step
+
+    def _board_row(self, step: int, row: dict[str, float]) -> None:
+        if self._board is None:
+            return
+        for key in ("loss", "grad_norm", "learning_rate", "seconds"):
+            self._board.add_scalar(f"train/{key}", row[key], step)
+
+    def _set(self, *, force: bool = False, **changes: Any) -> None:
+        self.progress = dataclasses.replace(self.progress, **changes)
+        now = time.monotonic()
+        if force or now - self._written >= _WRITE_EVERY_SECONDS:
+            self._written = now
+            write_progress(self.run, self.progress)

@@ -1,0 +1,136 @@
+"""What a config comes to on this machine, before any weight is loaded: `plan` prints it and `build` trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipstream.config.run_config import RunConfig
+from slipstream.config.variants import (
+    VARIANTS,
+    adapter_source,
+    cache_root,
+    extras_source,
+    preview_guidance,
+    preview_steps,
+)
+from slipstream.data.cache import TensorCache
+from slipstream.data.captions import fill_trigger
+from slipstream.data.dataset import Dataset, build_dataset
+from slipstream.data.sampler import BucketSampler
+from slipstream.data.settings import DatasetSettings
+from slipstream.models.z_image.family import ZImage
+from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
+from slipstream.previews.render import Picture
+from slipstream.training.device import Compute, choose_compute
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A config with everything it names found: model parts, adapter file, pictures, caches."""
+
+    config: RunConfig
+    compute: Compute
+    model: ZImage
+    adapter: Path | None
+    dataset: Dataset
+    latent_cache: TensorCache
+    text_cache: TensorCache
+    pictures: tuple[Picture, ...]
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Every caption that needs features: of the dataset and of the previews."""
+        prompts = [picture.prompt for picture in self.pictures]
+        negatives = [picture.negative_prompt for picture in self.pictures if picture.uses_guidance]
+        return tuple(dict.fromkeys([*self.dataset.captions(), *prompts, *negatives]))
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples of one update."""
+        return self.config.training.batch_size * self.config.training.gradient_accumulation
+
+    def sampler(self) -> BucketSampler:
+        """The order of samples: a pure function of (seed, micro step)."""
+        return BucketSampler(self.dataset, self.config.training.batch_size, self.config.job.seed)
+
+    def describe(self) -> list[str]:
+        """One line per choice: model parts, adapter, device, precision, attention."""
+        facts = VARIANTS[self.config.model.variant]
+        lines = [f"model: {self.config.model.name_or_path} ({facts.label})"]
+        lines += [f"  {line}" for line in self.model.parts.describe()]
+        return [*lines, self._adapter_line(), *self.compute.reasons, f"cache: {self.latent_cache.root}"]
+
+    def _adapter_line(self) -> str:
+        if self.adapter is not None:
+            return f"training adapter: {self.adapter} (active while training, removed in previews and in the LoRA)"
+        if self.config.model.variant == "turbo":
+            return (
+                "TRAINING ADAPTER: NONE, as set. Training Turbo without one breaks its 8 steps: expect a LoRA that needs "
+                '20-30 steps and CFG. Set model.training_adapter to "v2" unless you test exactly this.'
+            )
+        return f"training adapter: none needed ({self.config.model.variant} is trained as it is)"
+
+
+def settle(config: RunConfig) -> Setting:
+    """Find and check everything a config names; loads no weights.
+
+    Raises:
+        SlipstreamError: something is missing or does not fit this machine.
+    """
+    dataset = build_dataset(dataset_settings(config))
+    root = cache_root(config)
+    adapter = adapter_source(config.model)
+    compute = choose_compute(config.job.device, config.quantization.transformer, config.quantization.text_encoder)
+    return Setting(
+        config=config,
+        compute=compute,
+        model=settle_model(config.model.name_or_path, extras_source(config.model), compute),
+        adapter=resolve_adapter(adapter) if adapter is not None else None,
+        dataset=dataset,
+        latent_cache=TensorCache(root, "latents"),
+        text_cache=TensorCache(root, "texts"),
+        pictures=preview_pictures(config),
+    )
+
+
+def settle_model(name: str, extras: str, compute: Compute) -> ZImage:
+    """The model's parts, found."""
+    parts = resolve_parts(name, extras)
+    return ZImage(parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype)
+
+
+def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
+    """The datasets panels as plain values."""
+    return [
+        DatasetSettings(
+            path=Path(panel.path),
+            resolutions=panel.resolutions,
+            num_repeats=panel.num_repeats,
+            default_caption=panel.default_caption,
+            caption_extension=panel.caption_extension,
+            caption_dropout=panel.caption_dropout,
+            flip_horizontal=panel.flip_horizontal,
+            cache_latents=panel.cache_latents,
+            trigger_word=config.job.trigger_word,
+        )
+        for panel in config.datasets
+    ]
+
+
+def preview_pictures(config: RunConfig) -> tuple[Picture, ...]:
+    """The preview of every prompt, with `[trigger]` filled in."""
+    sample = config.sample
+    return tuple(
+        Picture(
+            prompt=fill_trigger(prompt, config.job.trigger_word),
+            negative_prompt=sample.negative_prompt,
+            width=sample.width,
+            height=sample.height,
+            seed=sample.seed + (number if sample.walk_seed else 0),
+            steps=preview_steps(config),
+            guidance_scale=preview_guidance(config),
+        )
+        for number, prompt in enumerate(sample.prompts)
+    )

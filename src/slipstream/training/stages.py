@@ -1,0 +1,94 @@
+"""The loading phases before training: captions, latents, transformer. Each frees what the next does not need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from slipstream.adapters.inject import inject_lora, select_targets
+from slipstream.adapters.low_rank import BranchSet
+from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
+from slipstream.data.dataset import Example
+from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
+from slipstream.data.loader import cached_features, cached_latents, fresh_latents
+from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
+from slipstream.models.z_image.latents import ImageCodec
+from slipstream.training.reporter import Reporter
+from slipstream.training.setting import Setting
+
+Features = Callable[[str], Tensor]
+Latents = Callable[[Example, bool], Tensor]
+
+
+def prepare_features(setting: Setting, reporter: Reporter) -> Features:
+    """Caption -> features (tokens, T): from the disk cache, or from a resident text encoder where caching is off."""
+    identity = setting.model.text_identity
+    if not setting.config.training.cache_text_embeddings:
+        with reporter.phase("load text encoder"):
+            encoder = setting.model.load_text_encoder()
+        reporter.log("text encoder: stays loaded, captions are encoded at every step (cache_text_embeddings is off)")
+        return lambda caption: encoder.encode([caption])[0]
+    missing = count_missing_captions(setting.captions, identity, setting.text_cache)
+    if missing:
+        with reporter.phase("load text encoder"):
+            encoder = setting.model.load_text_encoder()
+        with reporter.phase("encode captions", missing) as tick:
+            encode_captions(setting.captions, encoder.encode, identity, setting.text_cache, tick)
+        del encoder
+        release_memory()
+    reporter.log(f"captions: {len(setting.captions)} needed, {missing} encoded now, the rest from the cache; text encoder freed")
+    return cached_features(setting.text_cache, identity)
+
+
+def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, ImageCodec | None]:
+    """(Example, flipped) -> latents, and the image codec where previews or uncached pictures need it."""
+    identity = setting.model.latent_identity
+    dataset, cache = setting.dataset, setting.latent_cache
+    missing = count_missing_latents(dataset, identity, cache)
+    uncached = any(not example.cache_latents for example in dataset.examples)
+    codec = None
+    if missing or uncached or setting.pictures:
+        with reporter.phase("load VAE"):
+            codec = setting.model.load_codec()
+    if missing and codec is not None:
+        with reporter.phase("encode pictures", missing) as tick:
+            encode_latents(dataset, codec.encode, identity, cache, tick)
+    reporter.log(f"latents: {missing} encoded now, the rest from the cache" + (", some at every step" if uncached else ""))
+    cached = cached_latents(cache, identity)
+    if not uncached or codec is None:
+        return cached, codec
+    fresh = fresh_latents(codec.encode)
+    return (lambda example, flipped: (cached if example.cache_latents else fresh)(example, flipped)), codec
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The frozen transformer with its training adapter (active) and the trainable LoRA."""
+
+    transformer: nn.Module
+    adapter: TrainingAdapter
+    lora: BranchSet
+
+
+def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
+    """Load the transformer, attach the training adapter, inject the LoRA."""
+    config = setting.config
+    with reporter.phase("load transformer"):
+        transformer = setting.model.load_transformer()
+    adapter = no_training_adapter()
+    if setting.adapter is not None:
+        adapter = attach_training_adapter(transformer, setting.adapter)
+        reporter.log(f"training adapter: {adapter.matched}")
+    names = select_targets(transformer, ADAPTER_ROOT, config.target.target_modules)
+    lora = inject_lora(transformer, names, rank=config.target.rank, alpha=alpha_of(setting), seed=config.job.seed)
+    count = sum(parameter.numel() for parameter in lora.parameters())
+    reporter.log(f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters")
+    return Adapted(transformer, adapter, lora)
+
+
+def alpha_of(setting: Setting) -> float:
+    """The LoRA's alpha; unset it is the rank, which makes the scale 1."""
+    target = setting.config.target
+    return float(target.rank if target.alpha is None else target.alpha)

@@ -1,0 +1,102 @@
+"""What a training would do, found out without doing it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from slipstream.config.advice import advise
+from slipstream.config.run_config import RunConfig
+
+
+@dataclass(frozen=True)
+class BucketRow:
+    """One bucket: its size, how many pictures fall into it, and samples per epoch with repeats."""
+
+    width: int
+    height: int
+    examples: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """How much of what training needs is on disk already."""
+
+    name: str
+    cached: int
+    needed: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer of `slipstream plan`."""
+
+    name: str
+    choices: tuple[str, ...]
+    num_images: int
+    buckets: tuple[BucketRow, ...]
+    notes: tuple[str, ...]
+    caches: tuple[CacheState, ...]
+    steps: int
+    samples_per_step: int
+    steps_per_epoch: float
+    num_checkpoints: int
+    num_preview_sets: int
+    pictures_per_set: int
+    seconds_per_step: float
+    speed_source: str
+    advice: tuple[str, ...]
+
+    @property
+    def epochs(self) -> float:
+        """How often every sample is seen."""
+        return self.steps / self.steps_per_epoch
+
+    @property
+    def training_seconds(self) -> float:
+        """Updates alone, without loading and previews."""
+        return self.steps * self.seconds_per_step
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Scan the data, resolve the model, look into the caches, estimate the time; loads no weights.
+
+    Raises:
+        SlipstreamError: whatever would stop the training before its first step.
+    """
+    from slipstream.data.encode import count_missing_captions, count_missing_latents
+    from slipstream.training.setting import settle
+    from slipstream.training.speed import expected_seconds_per_step
+
+    setting = settle(config)
+    dataset = setting.dataset
+    seconds, source = expected_seconds_per_step(setting)
+    missing_latents = count_missing_latents(dataset, setting.model.latent_identity, setting.latent_cache)
+    missing_texts = count_missing_captions(setting.captions, setting.model.text_identity, setting.text_cache)
+    orientations = sum(1 + example.flip_horizontal for example in dataset.examples if example.cache_latents)
+    micro_steps = setting.sampler().batches_per_epoch
+    return Plan(
+        name=config.job.name,
+        choices=tuple(setting.describe()),
+        num_images=dataset.num_images,
+        buckets=tuple(BucketRow(b.width, b.height, n, samples) for b, n, samples in dataset.bucket_table()),
+        notes=(*(f"skipped {s.path}: {s.reason}" for s in dataset.skipped), *dataset.warnings),
+        caches=(
+            CacheState("latents", orientations - missing_latents, orientations),
+            CacheState("captions", len(setting.captions) - missing_texts, len(setting.captions)),
+        ),
+        steps=config.training.steps,
+        samples_per_step=setting.samples_per_step,
+        steps_per_epoch=micro_steps / config.training.gradient_accumulation,
+        num_checkpoints=_times(config.training.steps, config.save.every),
+        num_preview_sets=_times(config.training.steps, config.sample.every) + config.sample.at_start,
+        pictures_per_set=len(setting.pictures),
+        seconds_per_step=seconds,
+        speed_source=source,
+        advice=tuple(advise(config, dataset.num_images)),
+    )
+
+
+def _times(steps: int, every: int) -> int:
+    return math.ceil(steps / every) if every else 1

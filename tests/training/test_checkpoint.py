@@ -1,0 +1,214 @@
+"""Checkpoints: training goes on bit for bit, the newest stay, and a failed save harms nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from slipstream.adapters.inject import inject_lora
+from slipstream.core.errors import DiskFullError, RunError
+from slipstream.training.checkpoint import (
+    CheckpointPolicy,
+    TrainingState,
+    export_lora,
+    lora_path,
+    restore,
+    save_checkpoint,
+)
+from slipstream.training.ema import Ema
+from slipstream.training.optimizers import build_optimizer
+
+CPU = torch.device("cpu")
+
+
+def new_state(small, optimizer: str = "adamw", ema: bool = True) -> TrainingState:
+    parameters = small.lora.parameters()
+    built = build_optimizer(
+        optimizer, parameters, learning_rate=1e-2, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8, device=CPU
+    )
+    return TrainingState(small.lora, built, Ema(parameters, 0.9) if ema else None)
+
+
+def policy_in(folder: Path, keep: int = 0, name: str = "style") -> CheckpointPolicy:
+    return CheckpointPolicy(folder / "checkpoints", name, torch.float32, keep)
+
+
+def tensors_of(state: TrainingState) -> list[torch.Tensor]:
+    found = [parameter.detach() for parameter in state.lora.parameters()]
+    for parameter in state.lora.parameters():
+        found += [value for _, value in sorted(state.optimizer.state[parameter].items()) if torch.is_tensor(value)]
+    return found + (state.ema.shadow if state.ema is not None else [])
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit"])
+@pytest.mark.parametrize("ema", [True, False], ids=["ema", "no ema"])
+def test_training_goes_on_bit_for_bit(tmp_path, small, optimizer, ema):
+    first = small()
+    state = new_state(first, optimizer, ema)
+    first.train(state, 4)
+    save_checkpoint(policy_in(tmp_path), state, {})
+    saved = [tensor.clone() for tensor in tensors_of(state)]
+    first.train(state, 4)
+
+    second = small()
+    resumed = new_state(second, optimizer, ema)
+    second.train(resumed, 1)
+    assert restore(policy_in(tmp_path), resumed) == 4
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(resumed), saved, strict=True))
+    second.train(resumed, 4)
+    assert resumed.step == state.step == 8
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(resumed), tensors_of(state), strict=True))
+
+
+def test_nothing_to_restore_is_step_zero(tmp_path, small):
+    state = new_state(small())
+    assert restore(policy_in(tmp_path), state) == 0
+    assert state.step == 0
+
+
+def test_the_label_is_the_number_of_updates_in_name_and_metadata(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    model.train(state, 3)
+    path = save_checkpoint(policy_in(tmp_path), state, {"base": "tiny/turbo"})
+    assert path.name == "style_000000003.safetensors"
+    assert names_in(path.parent) == ["state_000000003.pt", "style_000000003.safetensors"]
+    with safe_open(path, framework="pt") as handle:
+        assert handle.metadata() == {"format": "pt", "base": "tiny/turbo", "steps": "3"}
+
+
+def test_the_file_holds_the_shadow_with_alpha_in_b_and_training_keeps_the_raw_weights(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    model.train(state, 3)
+    raw = [parameter.detach().clone() for parameter in state.lora.parameters()]
+    saved = load_file(save_checkpoint(policy_in(tmp_path), state, {}))
+    assert state.ema is not None
+    a, b = state.ema.shadow[:2]
+    torch.testing.assert_close(saved["diffusion_model.0.lora_A.weight"], a)
+    torch.testing.assert_close(saved["diffusion_model.0.lora_B.weight"], b * 16 / 32)
+    assert not torch.allclose(a, raw[0], rtol=0, atol=1e-6)
+    assert all(torch.equal(p, r) for p, r in zip(state.lora.parameters(), raw, strict=True))
+
+
+def test_the_newest_k_loras_and_two_states_stay(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    policy = policy_in(tmp_path, keep=2)
+    for _ in range(4):
+        model.train(state, 5)
+        save_checkpoint(policy, state, {})
+    assert names_in(policy.folder) == [
+        "state_000000015.pt", "state_000000020.pt", "style_000000015.safetensors", "style_000000020.safetensors"
+    ]  # fmt: skip
+
+
+def test_keep_zero_keeps_every_lora(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    for _ in range(4):
+        model.train(state, 1)
+        save_checkpoint(policy_in(tmp_path), state, {})
+    names = names_in(policy_in(tmp_path).folder)
+    assert [name for name in names if name.startswith("style")] == [f"style_00000000{n}.safetensors" for n in (1, 2, 3, 4)]
+    assert [name for name in names if name.startswith("state")] == ["state_000000003.pt", "state_000000004.pt"]
+
+
+def test_pruning_touches_only_the_runs_own_labels(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    policy = policy_in(tmp_path, keep=1, name="s[1]")
+    policy.folder.mkdir()
+    for name in ("s[1]_character.safetensors", "other_000000001.safetensors"):
+        (policy.folder / name).write_bytes(b"mine")
+    for _ in range(3):
+        model.train(state, 1)
+        save_checkpoint(policy, state, {})
+    assert [name for name in names_in(policy.folder) if name.endswith("safetensors")] == [
+        "other_000000001.safetensors", "s[1]_000000003.safetensors", "s[1]_character.safetensors"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "empty", "foreign"])
+def test_a_damaged_state_is_named_and_without_it_the_one_before_serves(tmp_path, small, damage):
+    model = small()
+    state, policy = new_state(model), policy_in(tmp_path)
+    for _ in range(2):
+        model.train(state, 2)
+        save_checkpoint(policy, state, {})
+    newest = policy.folder / "state_000000004.pt"
+    if damage == "foreign":
+        torch.save({"something": 1}, newest)
+    else:
+        content = newest.read_bytes()
+        newest.write_bytes({"cut": content[: len(content) // 2], "garbage": b"no state at all", "empty": b""}[damage])
+    with pytest.raises(RunError, match="cannot be read") as caught:
+        restore(policy, state)
+    assert caught.value.where == str(newest)
+    assert "delete" in (caught.value.fix or "")
+    newest.unlink()
+    assert restore(policy, state) == 2
+
+
+def test_a_state_of_another_lora_is_refused_and_nothing_is_loaded(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    model.train(state, 2)
+    save_checkpoint(policy_in(tmp_path), state, {})
+    other = small().model[0].base
+    narrow = inject_lora(torch.nn.Sequential(other), ["0"], rank=8, alpha=8.0, seed=0)
+    before = [parameter.detach().clone() for parameter in narrow.parameters()]
+    fresh = TrainingState(narrow, torch.optim.AdamW(narrow.parameters()), Ema(narrow.parameters(), 0.9))
+    with pytest.raises(RunError, match="do not fit"):
+        restore(policy_in(tmp_path), fresh)
+    assert all(torch.equal(p, b) for p, b in zip(narrow.parameters(), before, strict=True))
+    with pytest.raises(RunError, match="EMA was switched"):
+        restore(policy_in(tmp_path), new_state(small(), ema=False))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, small, full_disk):
+    model = small()
+    state, policy = new_state(model), policy_in(tmp_path, keep=1)
+    model.train(state, 2)
+    save_checkpoint(policy, state, {})
+    before = {path.name: path.read_bytes() for path in policy.folder.iterdir()}
+    model.train(state, 2)
+    with full_disk(), pytest.raises(DiskFullError):
+        save_checkpoint(policy, state, {})
+    assert {path.name: path.read_bytes() for path in policy.folder.iterdir()} == before
+    assert restore(policy, state) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_disk_that_fills_up_inside_the_state_is_named(tmp_path, small):
+    """torch reports a full disk as `unexpected pos ...`; the user must read the true cause."""
+    model = small()
+    state, policy = new_state(model), policy_in(tmp_path, keep=1)
+    model.train(state, 2)
+    save_checkpoint(policy, state, {})
+    model.train(state, 2)
+    (policy.folder / f".state_000000004.pt.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match="no space"):
+        save_checkpoint(policy, state, {})
+    assert (policy.folder / "style_000000002.safetensors").is_file()
+    assert restore(policy, state) == 2
+    assert not list(policy.folder.glob(".*.part"))
+
+
+def test_export_writes_the_same_file_as_a_checkpoint(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    model.train(state, 2)
+    saved = save_checkpoint(policy_in(tmp_path), state, {"name": "x"})
+    export_lora(tmp_path / "final.safetensors", torch.float32, state, {"name": "x"})
+    assert (tmp_path / "final.safetensors").read_bytes() == saved.read_bytes()
+    assert lora_path(policy_in(tmp_path), 2) == saved

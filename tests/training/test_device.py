@@ -1,0 +1,63 @@
+"""The device and precision of a run, and the reason for each."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from slipstream.core.errors import DeviceError
+from slipstream.training import device as device_room
+from slipstream.training.device import choose_compute, peak_memory_gib
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_auto_is_the_cpu_in_fp32_and_says_why():
+    compute = choose_compute("auto", "auto", "auto")
+    assert compute.device == torch.device("cpu")
+    assert compute.transformer_dtype == compute.text_encoder_dtype == torch.float32
+    assert "no CUDA GPU" in compute.reasons[0]
+    assert any("transformer: fp32" in reason for reason in compute.reasons)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_precision_that_is_set_is_taken_for_its_part_alone():
+    compute = choose_compute("cpu", "bf16", "fp32")
+    assert (compute.transformer_dtype, compute.text_encoder_dtype) == (torch.bfloat16, torch.float32)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("asked", ["cuda", "cuda:1"])
+def test_a_missing_gpu_is_refused_with_both_figures(asked):
+    with pytest.raises(DeviceError, match=f"{asked} was asked for.*sees 0 CUDA devices") as caught:
+        choose_compute(asked, "auto", "auto")
+    assert caught.value.where == "job.device"
+
+
+def test_with_a_gpu_auto_is_cuda_in_bf16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(device_room, "_device_name", lambda _: "a card")
+    compute = choose_compute("auto", "auto", "auto")
+    assert compute.device == torch.device("cuda", 0)
+    assert compute.transformer_dtype == compute.text_encoder_dtype == torch.bfloat16
+    with pytest.raises(DeviceError, match="sees 1 CUDA"):
+        choose_compute("cuda:1", "auto", "auto")
+
+
+def test_a_card_without_bf16_is_refused_when_bf16_is_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(DeviceError, match="no bf16"):
+        choose_compute("cuda:0", "bf16", "auto")
+
+
+def test_peak_memory_on_the_cpu_is_the_process():
+    assert 0.05 < peak_memory_gib(torch.device("cpu")) < 64

@@ -1,0 +1,107 @@
+"""The loop: N updates for a label N, side activities when they are due, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from slipstream.training.checkpoint import TrainingState
+from slipstream.training.loop import TrainingJob, train
+from slipstream.training.step import StepResult
+
+
+@dataclass
+class Script:
+    """Requests that come true at given steps; `None` never."""
+
+    state: TrainingState
+    stop_at: int | None = None
+    save_at: int | None = None
+    preview_at: int | None = None
+
+    def stop(self) -> bool:
+        return self.state.step == self.stop_at
+
+    def save(self) -> bool:
+        return self.state.step == self.save_at
+
+    def preview(self) -> bool:
+        return self.state.step == self.preview_at
+
+
+@dataclass
+class Diary:
+    """What the loop did, as (what, step)."""
+
+    entries: list[tuple[str, int]] = field(default_factory=list)
+
+    def steps(self, what: str) -> list[int]:
+        return [step for name, step in self.entries if name == what]
+
+
+def run(small, *, start: int = 0, every: tuple[int, int] = (4, 3), at_start: bool = True, **requests) -> tuple[bool, Diary]:
+    state = TrainingState(small().lora, None, None, step=start)  # type: ignore[arg-type]
+    diary = Diary()
+    note = lambda what: diary.entries.append((what, state.step))  # noqa: E731
+
+    def update() -> StepResult:
+        note("update")
+        state.step += 1
+        return StepResult(1.0, 1.0)
+
+    job = TrainingJob(
+        state=state, steps=10, save_every=every[0], preview_every=every[1], preview_at_start=at_start, update=update,
+        log_step=lambda step, _: diary.entries.append(("log", step)), save=lambda: note("save"),
+        preview=lambda: note("preview"), finish=lambda: note("finish"), requests=Script(state, **requests),
+    )  # fmt: skip
+    return train(job), diary
+
+
+def test_a_whole_run(small):
+    finished, diary = run(small)
+    assert finished
+    assert diary.steps("update") == list(range(10))
+    assert diary.steps("log") == list(range(1, 11))
+    assert diary.steps("save") == [4, 8, 10]
+    assert diary.steps("preview") == [0, 3, 6, 9, 10]
+    assert diary.entries[-1] == ("finish", 10)
+
+
+def test_zero_means_only_at_the_end(small):
+    _, diary = run(small, every=(0, 0), at_start=False)
+    assert diary.steps("save") == diary.steps("preview") == [10]
+
+
+def test_a_stop_saves_and_does_not_finish(small):
+    finished, diary = run(small, stop_at=5)
+    assert not finished
+    assert diary.entries[-1] == ("save", 5)
+    assert "finish" not in dict(diary.entries)
+
+
+def test_a_stop_at_the_last_update_still_finishes(small):
+    finished, diary = run(small, stop_at=10)
+    assert finished
+    assert diary.steps("finish") == [10]
+
+
+@pytest.mark.parametrize("start", [5, 6])
+def test_a_resumed_run_does_the_updates_that_are_left(small, start):
+    """Pictures due at the restored step are asked for again: the kill may have come before them."""
+    finished, diary = run(small, start=start)
+    assert finished
+    assert diary.steps("update") == list(range(start, 10))
+    assert diary.steps("preview") == {5: [6, 9, 10], 6: [6, 9, 10]}[start]
+
+
+def test_a_run_that_was_done_finishes_again_without_an_update(small):
+    finished, diary = run(small, start=10)
+    assert finished
+    assert diary.entries == [("finish", 10)]
+
+
+def test_requests_are_served_at_once(small):
+    _, diary = run(small, every=(0, 0), at_start=False, save_at=2, preview_at=7)
+    assert diary.steps("save") == [2, 10]
+    assert diary.steps("preview") == [7, 10]
