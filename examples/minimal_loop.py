@@ -38,7 +38,7 @@ SEED, BATCH, RANK, LEARNING_RATE = 42, 2, 16, 1e-3
 
 def load_data() -> Dataset:
     """24 pictures of one style; `[trigger]` in their captions becomes the trigger word."""
-    return build_dataset([DatasetSettings(HERE / "foxy_style", resolutions=(128,), trigger_word="foxy")])
+    return build_dataset([DatasetSettings(HERE / "foxy_style", resolutions=(128,), trigger_word="zstyle")])
 
 
 def encode_everything(model: ZImage, dataset: Dataset) -> tuple[dict[int, Tensor], dict[str, Tensor]]:

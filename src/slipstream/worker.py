@@ -94,6 +94,7 @@ def _fail(run: RunDir, reporter: Reporter | None, message: str, details: str = "
         write_progress(run, Progress(state="failed", message=message))
     else:
         reporter.end("failed", message)
+        write_report(run)
 
 
 def main() -> int:

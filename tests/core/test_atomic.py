@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,12 +35,17 @@ def test_the_old_content_is_visible_until_the_block_ends(tmp_path):
     assert path.read_text() == "new"
 
 
+def write_half(path: Path, failure: Exception) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise failure
+
+
 def test_a_failing_block_leaves_the_old_content_and_no_litter(tmp_path):
     path = tmp_path / "f"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        write_half(path, ZeroDivisionError())
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
@@ -56,9 +62,8 @@ def test_a_failing_block_leaves_the_old_content_and_no_litter(tmp_path):
 def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, failure):
     path = tmp_path / "f"
     path.write_text("old")
-    with pytest.raises(DiskFullError) as caught, atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise failure
+    with pytest.raises(DiskFullError) as caught:
+        write_half(path, failure)
     assert caught.value.where == str(path)
     assert caught.value.fix
     assert path.read_text() == "old"
@@ -82,7 +87,10 @@ def test_a_missing_folder_is_a_run_error_that_names_the_file(tmp_path):
 
 
 def test_errors_read_place_then_message_then_fix():
-    assert str(SlipstreamError("got 3, expected 2", where="a.b", fix="set a.b=2.")) == "a.b: got 3, expected 2\n  fix: set a.b=2."
+    assert (
+        str(SlipstreamError("got 3, expected 2", where="a.b", fix="set a.b=2."))
+        == "a.b: got 3, expected 2\n  fix: set a.b=2."
+    )
     assert str(SlipstreamError("got 3")) == "got 3"
 
 

@@ -25,7 +25,7 @@ def test_a_shift_is_its_squared_length():
 
 
 def test_a_scale_by_hand():
-    """Two points +-1 and +-3 in one feature: variances 2 and 18, so 2 + 18 - 2 sqrt(36) = 8; scaling by 3 gives 4 tr C."""
+    """Points at +-1 and at +-3: variances 2 and 18, so 2 + 18 - 2 sqrt(36) = 8; scaling by 3 gives 4 tr C."""
     a = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
     assert frechet_distance(a, 3 * a) == pytest.approx(8.0, rel=1e-6)
     x = samples()

@@ -31,7 +31,9 @@ def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tupl
 
     transformer = family(device).load_transformer()
     attach_training_adapter(transformer, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
-    lora = inject_lora(transformer, select_targets(transformer, "layers", ("to_q", "to_v", "w2")), rank=8, alpha=8.0, seed=1)
+    lora = inject_lora(
+        transformer, select_targets(transformer, "layers", ("to_q", "to_v", "w2")), rank=8, alpha=8.0, seed=1
+    )
     built = build_optimizer(
         optimizer, lora.parameters(), learning_rate=1e-3, weight_decay=0.0, betas=(0.9, 0.999), eps=1e-8,
         device=torch.device(device),

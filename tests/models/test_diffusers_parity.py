@@ -84,7 +84,9 @@ def test_every_key_of_the_file_finds_its_module(with_lora, trained, caplog):
     assert len(layers) == 5 * 8
     for name, (a, b) in pairs.items():
         (adapter,) = layers[name].lora_A.keys()
-        loaded = layers[name].lora_B[adapter].weight @ layers[name].lora_A[adapter].weight * layers[name].scaling[adapter]
+        loaded = (
+            layers[name].lora_B[adapter].weight @ layers[name].lora_A[adapter].weight * layers[name].scaling[adapter]
+        )
         torch.testing.assert_close(loaded, b.float() @ a.float(), rtol=1e-4, atol=1e-5)
     assert "unexpected" not in caplog.text.lower()
     assert "missing" not in caplog.text.lower()

@@ -61,12 +61,16 @@ def test_a_folder_that_lacks_its_marker_is_not_a_part(tmp_path):
 
 
 def test_hub_names_with_and_without_a_revision():
-    assert parse_source("Tongyi-MAI/Z-Image-Turbo") == Source("Tongyi-MAI/Z-Image-Turbo", repo="Tongyi-MAI/Z-Image-Turbo")
+    assert parse_source("Tongyi-MAI/Z-Image-Turbo") == Source(
+        "Tongyi-MAI/Z-Image-Turbo", repo="Tongyi-MAI/Z-Image-Turbo"
+    )
     source = parse_source("org/name@abc123")
     assert (source.repo, source.revision) == ("org/name", "abc123")
 
 
-@pytest.mark.parametrize("name", ["", "word", "a/b/c", "/no/such/folder", "./folder", "~/folder", "org/file.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["", "word", "a/b/c", "/no/such/folder", "./folder", "~/folder", "org/file.safetensors"]
+)
 def test_other_names_are_refused(name):
     with pytest.raises(ModelError, match="neither an existing model folder nor a repository id") as caught:
         parse_source(name)
@@ -143,7 +147,9 @@ def test_a_dynamic_shift_is_flux_mu(tmp_path):
     assert shift.at(256) == pytest.approx(math.exp(0.5))
     assert shift.at(4096) == pytest.approx(math.exp(1.15))
     assert shift.at(2176) == pytest.approx(math.exp(0.825))
-    (tmp_path / "scheduler_config.json").write_text(json.dumps({"shift": 6.0, "use_dynamic_shifting": True, "max_shift": 2.0}))
+    (tmp_path / "scheduler_config.json").write_text(
+        json.dumps({"shift": 6.0, "use_dynamic_shifting": True, "max_shift": 2.0})
+    )
     assert load_sampling_shift(tmp_path) == SamplingShift(static=6.0, dynamic=True, max_shift=2.0)
 
 

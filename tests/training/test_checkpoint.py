@@ -119,7 +119,9 @@ def test_keep_zero_keeps_every_lora(tmp_path, small):
         model.train(state, 1)
         save_checkpoint(policy_in(tmp_path), state, {})
     names = names_in(policy_in(tmp_path).folder)
-    assert [name for name in names if name.startswith("style")] == [f"style_00000000{n}.safetensors" for n in (1, 2, 3, 4)]
+    assert [name for name in names if name.startswith("style")] == [
+        f"style_00000000{n}.safetensors" for n in (1, 2, 3, 4)
+    ]
     assert [name for name in names if name.startswith("state")] == ["state_000000003.pt", "state_000000004.pt"]
 
 

@@ -40,7 +40,9 @@ class Diary:
         return [step for name, step in self.entries if name == what]
 
 
-def run(small, *, start: int = 0, every: tuple[int, int] = (4, 3), at_start: bool = True, **requests) -> tuple[bool, Diary]:
+def run(
+    small, *, start: int = 0, every: tuple[int, int] = (4, 3), at_start: bool = True, **requests
+) -> tuple[bool, Diary]:
     state = TrainingState(small().lora, None, None, step=start)  # type: ignore[arg-type]
     diary = Diary()
     note = lambda what: diary.entries.append((what, state.step))  # noqa: E731

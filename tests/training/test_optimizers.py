@@ -60,7 +60,7 @@ def test_large_8bit_states_are_bytes_and_adamw_states_are_fp32():
 
 
 def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match="lion.*known: adamw, adamw8bit"):
+    with pytest.raises(ValueError, match=r"lion.*known: adamw, adamw8bit"):
         build("lion", [nn.Parameter(torch.zeros(2))])
 
 

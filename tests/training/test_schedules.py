@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_warm_up_rises_linearly_and_never_stands_still(schedule):
 @pytest.mark.parametrize("schedule", ["linear", "polynomial", "cosine", "rex"])
 def test_a_decay_only_falls_and_stays_above_the_floor(schedule):
     factors = [learning_rate_factor(schedule, step, 60, 10, 0.2) for step in range(10, 60)]
-    assert all(later < earlier for earlier, later in zip(factors, factors[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(factors))
     assert factors[-1] > 0.2
 
 

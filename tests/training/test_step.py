@@ -149,7 +149,7 @@ def test_a_gradient_that_is_not_finite_is_refused_although_the_loss_is(bench):
 
 
 def test_the_loss_is_the_formula_over_diffusers_own_forward(bench):
-    """mean |v - (noise - clean)|^2 with noisy = (1 - sigma) clean + sigma noise, and v = -transformer(noisy, 1 - sigma)."""
+    """mean |v - (noise - clean)|^2 at noisy = (1 - sigma) clean + sigma noise, v = -transformer(noisy, 1 - sigma)."""
     noise, sigma = draw_step(
         seed=7, step=5, first_sample=0, like_BCHW=bench.latents, timestep_type="linear", timestep_bias="balanced"
     )
@@ -176,6 +176,6 @@ def test_training_lowers_the_loss(bench):
     state = bench.state(torch.optim.AdamW(bench.lora.parameters()))
     probe = lambda: micro_loss(bench.batch([0, 1, 2, 3]), bench.predict, settings, 1000, 0).item()  # noqa: E731
     before = probe()
-    for _ in range(12):
-        train_step(state, lambda _: bench.batch([0, 1, 2, 3]), bench.predict, settings, 3e-3)
+    for _ in range(6):
+        train_step(state, lambda _: bench.batch([0, 1, 2, 3]), bench.predict, settings, 5e-3)
     assert probe() < 0.9 * before

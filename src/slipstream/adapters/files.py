@@ -75,7 +75,7 @@ def load_lora(path: Path) -> LoraFile:
         raise AdapterError("there is no such file", where=str(path), fix="give the path of a .safetensors LoRA file.")
     try:
         with safe_open(path, framework="pt") as handle:
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
             metadata = dict(handle.metadata() or {})
     except SafetensorError as error:
         raise AdapterError(

@@ -55,7 +55,7 @@ def attach(model: nn.Module, name: str, role: str, branch: LowRank) -> None:
         module = AdaptedLinear(module)
         setattr(parent, child, module)
     if role in module.branches:
-        raise AdapterError(f"{name} already has a {role!r} branch", fix="detach the first adapter before attaching another")
+        raise AdapterError(f"{name} already has a {role!r} branch", fix="attach one adapter of a kind at a time.")
     module.branches[role] = branch
 
 

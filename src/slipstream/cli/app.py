@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from slipstream.core.errors import SlipstreamError
+from slipstream.core.threads import calm_threads
 
 app = typer.Typer(
     name="slipstream",
@@ -120,6 +121,7 @@ def presets(
 
 def main() -> None:
     """Entry point: a user's mistake is one message, never a traceback."""
+    calm_threads()
     try:
         app()
     except SlipstreamError as error:

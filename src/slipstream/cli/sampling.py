@@ -9,6 +9,8 @@ from rich.markup import escape
 
 from slipstream.cli.screen import out
 from slipstream.core.errors import ConfigError
+from slipstream.runs.layout import RunDir
+from slipstream.workflows.sample import LoraUse
 
 TINY_SIDE, FULL_SIDE = 128, 1024
 
@@ -34,15 +36,16 @@ class SampleOptions:
 
 def sample_command(options: SampleOptions) -> None:
     """Draw and list the pictures."""
-    from slipstream.config.variants import VARIANTS, extras_for, variant_of
+    from slipstream.config.variants import VARIANTS, extras_of, is_tiny, variant_named
     from slipstream.workflows.sample import SampleRequest, sample
 
-    facts = VARIANTS[variant_of(options.model)]
-    side = TINY_SIDE if options.model.startswith("tiny/") else FULL_SIDE
+    variant = variant_named(options.model) or "turbo"
+    facts = VARIANTS[variant]
+    side = TINY_SIDE if is_tiny(options.model) else FULL_SIDE
     scale = facts.guidance_scale if options.guidance_scale is None else options.guidance_scale
     request = SampleRequest(
         model=options.model,
-        extras_from=extras_for(options.model),
+        extras_from=extras_of(options.model, variant),
         prompts=_prompts(options),
         out=options.out,
         loras=tuple(parse_lora(text) for text in options.loras),
@@ -60,15 +63,12 @@ def sample_command(options: SampleOptions) -> None:
         out.print(f"{escape(str(picture.path))}  [dim]{escape(picture.prompt)}[/dim]")
 
 
-def parse_lora(text: str):  # type: ignore[no-untyped-def]
+def parse_lora(text: str) -> LoraUse:
     """`file.safetensors`, `runs/name`, each with `:weight` if not 1.
 
     Raises:
         ConfigError: there is no such file, or the weight is no number.
     """
-    from slipstream.runs.layout import RunDir
-    from slipstream.workflows.sample import LoraUse
-
     name, colon, weight = text.rpartition(":")
     if not colon or Path(text).exists():
         name, weight = text, "1"

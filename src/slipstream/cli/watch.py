@@ -68,7 +68,7 @@ class Watcher:
     def _plain(self, progress: Progress) -> None:
         now = time.monotonic()
         changed = progress.phase != self._last_phase and progress.phase != _TRAINING
-        if progress.state == "running" and (changed or now - self._last_plain >= _PLAIN_EVERY_SECONDS):
+        if progress.state == "running" and progress.phase and (changed or now - self._last_plain >= _PLAIN_EVERY_SECONDS):
             self._last_plain, self._last_phase = now, progress.phase
             out.print(plain_line(progress))
 

@@ -74,17 +74,14 @@ def _length(config: RunConfig, num_images: int | None) -> Iterator[str]:
         return
     if num_images > MANY_IMAGES:
         yield (
-            f"{num_images} pictures: above about {MANY_IMAGES} more of them help little unless the set is "
-            "very varied."
+            f"{num_images} pictures: above about {MANY_IMAGES} more of them help little unless the set is very varied."
         )
     if num_images > USUAL_IMAGES:
         return
     low, high = STEPS_BELOW_TEN_IMAGES if num_images < FEW_IMAGES else STEPS_FOR_THIRTY_IMAGES
     per_step = training.batch_size * training.gradient_accumulation
     samples = training.steps * per_step
-    counted = f"training.steps {training.steps}" + (
-        f" with {per_step} pictures a step" if per_step > 1 else ""
-    )
+    counted = f"training.steps {training.steps}" + (f" with {per_step} pictures a step" if per_step > 1 else "")
     if samples > high:
         yield (
             f"{counted} is long for {num_images} pictures (usual: {low}-{high} steps at batch 1): it may "
@@ -114,8 +111,7 @@ def _tiny_sizes(config: RunConfig) -> Iterator[str]:
     largest = max(max(panel.resolutions) for panel in config.datasets)
     if largest > TINY_SIDE:
         yield (
-            f"datasets.resolutions up to {largest}: the tiny models were made for 128; larger is slow and "
-            "looks wrong."
+            f"datasets.resolutions up to {largest}: the tiny models were made for 128; larger is slow and looks wrong."
         )
     if config.sample.prompts and max(config.sample.width, config.sample.height) > TINY_SIDE:
         size = f"{config.sample.width} x {config.sample.height}"
@@ -130,10 +126,7 @@ def _previews(config: RunConfig) -> Iterator[str]:
     guided = guidance not in (0.0, 1.0)
     if variant == "turbo":
         if guided:
-            yield (
-                f"sample.guidance_scale {guidance:g} on Turbo: guidance is baked in, so previews burn out. "
-                "Use 0."
-            )
+            yield (f"sample.guidance_scale {guidance:g} on Turbo: guidance is baked in, so previews burn out. Use 0.")
         if steps != facts.preview_steps:
             yield (
                 f"sample.steps {steps} on Turbo: previews then hide (or fake) drift. It is used with "
@@ -164,9 +157,7 @@ def _prompts(config: RunConfig) -> Iterator[str]:
         return
     with_trigger = [PLACEHOLDER in prompt.lower() or trigger in prompt.lower() for prompt in prompts]
     if not any(with_trigger):
-        yield (
-            f"no prompt in sample.prompts holds {PLACEHOLDER}: previews will not show what the LoRA learned."
-        )
+        yield (f"no prompt in sample.prompts holds {PLACEHOLDER}: previews will not show what the LoRA learned.")
     elif all(with_trigger):
         yield (
             "every prompt in sample.prompts holds the trigger: add one or two without it, to see whether the "

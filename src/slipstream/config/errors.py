@@ -47,9 +47,7 @@ class Problem:
     remedy: str | None = None
 
 
-def config_error(
-    error: ValidationError, root: Panel, source: str, overridden: Iterable[str] = ()
-) -> ConfigError:
+def config_error(error: ValidationError, root: Panel, source: str, overridden: Iterable[str] = ()) -> ConfigError:
     """All findings in one error; settings given on the command line are marked as such."""
     given = tuple(overridden)
     findings = [dict(finding) for finding in error.errors(include_url=False)]
@@ -58,9 +56,7 @@ def config_error(
         only = problems[0]
         return ConfigError(f"{only.path}: {only.text}", where=source, fix=only.remedy)
     lines = [f"\n  {p.path}: {p.text}" + (f"; {p.remedy}" if p.remedy else "") for p in problems]
-    return ConfigError(
-        f"{len(problems)} settings are wrong:{''.join(lines)}", where=source, fix="correct these lines."
-    )
+    return ConfigError(f"{len(problems)} settings are wrong:{''.join(lines)}", where=source, fix="correct these lines.")
 
 
 def _marked(problem: Problem, given: tuple[str, ...]) -> Problem:
@@ -91,13 +87,9 @@ def _problem(finding: Mapping[str, Any], root: Panel) -> Problem:
         return _missing(path, root)
     if kind in ("model_type", "model_attributes_type"):
         return Problem(dotted(path), f"got {describe(finding['input'])}, expected {_group(path, root)}")
-    expected = (
-        _EXPECTED.get(kind, "").format(**context) or finding["msg"].replace("Input should be", "").strip()
-    )
+    expected = _EXPECTED.get(kind, "").format(**context) or finding["msg"].replace("Input should be", "").strip()
     got = describe(finding["input"])
-    return Problem(
-        dotted(path), f"got {got}, expected {expected}", _nearest_choice(path, root, finding["input"])
-    )
+    return Problem(dotted(path), f"got {got}, expected {expected}", _nearest_choice(path, root, finding["input"]))
 
 
 def _without_tag(location: Path) -> Path:
@@ -139,9 +131,7 @@ def _group(path: Path, root: Panel) -> str:
     names = ", ".join(fields_of(panels_at(root, path)))
     field = fields_of(panels_at(root, path[:-1])).get(str(path[-1])) if path else None
     optional = field is not None and types.NoneType in get_args(field.annotation)
-    return f"a group of settings ({names}), indented under it" + (
-        ", or no such line, which is off" if optional else ""
-    )
+    return f"a group of settings ({names}), indented under it" + (", or no such line, which is off" if optional else "")
 
 
 def _unknown_key(path: Path, root: Panel) -> Problem:
@@ -174,12 +164,8 @@ def _nearest_choice(path: Path, root: Panel, value: Any) -> str | None:
         choices: list[str] = list(VARIANTS)
     else:
         field = fields_of(panels_at(root, path[:-1])).get(str(path[-1])) if path else None
-        choices = (
-            [choice for choice in get_args(field.annotation) if isinstance(choice, str)] if field else []
-        )
-    close = (
-        difflib.get_close_matches(_plain(value), choices, n=1, cutoff=0.6) if isinstance(value, str) else []
-    )
+        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)] if field else []
+    close = difflib.get_close_matches(_plain(value), choices, n=1, cutoff=0.6) if isinstance(value, str) else []
     return f"did you mean {close[0]!r}?" if close else None
 
 

@@ -38,8 +38,8 @@ def _adapter_given(value: Any) -> Any:
     if value in (None, "", False):
         raise ValueError(
             "got nothing, expected a training adapter: training Turbo without one undoes its distillation, "
-            "and the LoRA then needs 20-30 steps and CFG instead of 8 steps. Use `v2` (or remove the line); "
-            f"`{NO_ADAPTER}` opts out"
+            "and the LoRA then needs 20-30 steps and CFG instead of 8 steps. Use v2 (or remove the line); "
+            f'"{NO_ADAPTER}" opts out'
         )
     return value
 

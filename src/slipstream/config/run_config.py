@@ -78,17 +78,14 @@ def parse_config(
     try:
         config = RunConfig.model_validate(filled)
     except ValidationError as error:
-        raise config_error(
-            error, RunConfig, source, (split_override(text)[0] for text in overrides)
-        ) from error
+        raise config_error(error, RunConfig, source, (split_override(text)[0] for text in overrides)) from error
     return config if base_dir is None else _anchored(config, base_dir)
 
 
 def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
     """The config with absolute dataset paths, so that it means the same from any directory."""
     datasets = tuple(
-        panel.model_copy(update={"path": (base_dir / panel.path.expanduser()).resolve()})
-        for panel in config.datasets
+        panel.model_copy(update={"path": (base_dir / panel.path.expanduser()).resolve()}) for panel in config.datasets
     )
     return config.model_copy(update={"datasets": datasets})
 
@@ -107,7 +104,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), base_dir: Path | None
     if value is None:
         raise ConfigError(
             "the file is empty, expected at least the panels `job` and `datasets`", where=str(path),
-            fix="start from one of the presets.",
+            fix="start from a preset: `slipstream presets` lists them.",
         )  # fmt: skip
     if not isinstance(value, dict):
         raise ConfigError(
@@ -133,9 +130,7 @@ def _read_text(path: Path) -> str:
             fix="save it as UTF-8 in your editor.",
         ) from error
     except OSError as error:
-        raise ConfigError(
-            f"cannot read: {error}", where=str(path), fix="check path and permissions."
-        ) from error
+        raise ConfigError(f"cannot read: {error}", where=str(path), fix="check path and permissions.") from error
 
 
 def _similar_file(path: Path) -> str:

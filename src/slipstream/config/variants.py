@@ -105,6 +105,18 @@ def variant_named(name: str) -> str | None:
     return None
 
 
+def variant_of(name: str) -> str:
+    """The variant to take a model for where only its name is known; an unknown name counts as Turbo."""
+    return variant_named(name) or "turbo"
+
+
+def extras_for(name: str, variant: str | None = None) -> str:
+    """Where parts that a model lacks come from: tiny ones from `tiny/turbo`, else as the variant has it."""
+    if is_tiny(name):
+        return TINY_EXTRAS
+    return VARIANTS[variant or variant_of(name)].extras_repo or name
+
+
 def adapter_source(model: ModelPanel) -> str | None:
     """Where the training adapter comes from: a path or `org/repo/file.safetensors`; None where none is
     used."""
@@ -116,11 +128,12 @@ def adapter_source(model: ModelPanel) -> str | None:
 
 def extras_source(model: ModelPanel) -> str:
     """Where parts that the base itself lacks come from; the base itself where it is whole."""
-    if model.extras_from is not None:
-        return model.extras_from
-    if is_tiny(model.name_or_path):
-        return TINY_EXTRAS
-    return VARIANTS[model.variant].extras_repo or model.name_or_path
+    return model.extras_from or extras_of(model.name_or_path, model.variant)
+
+
+def extras_of(name: str, variant: str) -> str:
+    """Where the parts come from that a model of this name and variant lacks, unless a config says."""
+    return TINY_EXTRAS if is_tiny(name) else VARIANTS[variant].extras_repo or name
 
 
 def preview_steps(config: RunConfig) -> int:

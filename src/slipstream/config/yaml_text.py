@@ -68,13 +68,9 @@ def _remedy(problem: str) -> str:
         return "check the indentation, and put text that contains `: ` or `#` in quotes."
     if "expected a single document" in problem:
         return "keep one config in a file: remove the `---` between them."
-    return (
-        "put text with special characters (: # [ ] { } * & @) in quotes, and close every quote and bracket."
-    )
+    return "put text with special characters (: # [ ] { } * & @) in quotes, and close every quote and bracket."
 
 
 def write_yaml(value: Any) -> str:
     """YAML text in block style, keys in their order, that `read_yaml` turns into the same value."""
-    return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110
-    )
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)

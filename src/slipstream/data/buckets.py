@@ -1,8 +1,9 @@
 """Buckets: the sizes that pictures are brought to, so that one batch holds one shape. Pure functions.
 
-For a resolution R a bucket covers at most R x R pixels with sides that are multiples of 16 (8 pixels per latent cell,
-2 cells per token), in the picture's aspect as nearly as possible. Nothing is scaled up: a picture with fewer than
-R x R pixels keeps its own size, so all resolutions above it share one bucket, in which it counts once.
+For a resolution R a bucket covers at most R x R pixels with sides that are multiples of 16 (8 pixels per
+latent cell, 2 cells per token), in the picture's aspect as nearly as possible. Nothing is scaled up: a
+picture with fewer than R x R pixels keeps its own size, so all resolutions above it share one bucket, in
+which it counts once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Bucket:
 class BucketChoice:
     """The buckets of one picture.
 
-    `repeated` are resolutions that gave a bucket another resolution gave already, `too_small` those whose bucket is
+    `repeated` are resolutions that gave a bucket another one gave already, `too_small` those whose bucket is
     shorter than 64 pixels on a side.
     """
 

@@ -53,7 +53,7 @@ class TensorCache:
         path = self.path(key)
         try:
             with safe_open(path, framework="pt") as handle:
-                whole = _NAME in handle.keys()
+                whole = list(handle.keys()) == [_NAME]
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Captions: `<stem>.txt` beside the picture, `[trigger]` filled in, the trigger word in front where it is missing."""
+"""Captions: `<stem>.txt` beside the picture, `[trigger]` filled in, a missing trigger word put in front."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from slipstream.core.errors import CaptionError
 CaptionSource = Literal["file", "default", "none"]
 
 _PLACEHOLDER = re.compile(r"\[trigger\]", re.IGNORECASE)
-_TO_UTF8 = 'save the file as UTF-8: in an editor "Save as ... UTF-8", or `iconv -f WINDOWS-1252 -t UTF-8`.'
+_TO_UTF8 = (
+    'save it as UTF-8: in an editor "Save as ... UTF-8", or `iconv -f WINDOWS-1252 -t UTF-8 old.txt > new.txt` '
+    "(or -f UTF-16)."
+)
 
 
 @dataclass(frozen=True)
@@ -53,28 +56,17 @@ def read_caption(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CaptionError(
-            f"the caption cannot be read ({error.strerror or error})", where=str(path)
-        ) from error
-    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        raise CaptionError(f"the caption cannot be read ({error.strerror or error})", where=str(path)) from error
+    encoding = "UTF-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        # the byte order mark is no text, so Python's position does not count it in UTF-8
-        offset = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" and data.startswith(codecs.BOM_UTF8) else 0
-        position = error.start + offset
-        name = "UTF-16" if encoding == "utf-16" else "UTF-8"
-        raise CaptionError(
-            f"the caption is not {name}: byte {data[position]:#04x} at position {position}",
-            where=str(path),
-            fix=_TO_UTF8,
-        ) from error
+        message = f"the caption is not {encoding}: byte {data[error.start]:#04x} at position {error.start}"
+        raise CaptionError(message, where=str(path), fix=_TO_UTF8) from error
     if "\0" in text:
-        position = data.index(b"\0")
-        raise CaptionError(
-            f"the caption is no plain text: a zero byte at position {position} (UTF-16 without a mark?)",
-            where=str(path), fix='save the file as UTF-8: in an editor "Save as ... UTF-8".',
-        )  # fmt: skip
+        # valid UTF-8 all the same, and what UTF-16 without its mark looks like
+        message = f"the caption is not UTF-8 text: zero byte at position {data.index(0)}"
+        raise CaptionError(message, where=str(path), fix=_TO_UTF8)
     return fold(text)
 
 
@@ -84,7 +76,7 @@ def fold(text: str) -> str:
 
 
 def fill_trigger(text: str, trigger_word: str) -> str:
-    """Replace every `[trigger]` (any case) by the word; without a word take it out, with the comma it leaves behind."""
+    """Replace every `[trigger]` (any case) by the word; without one take it out, with the comma it leaves."""
     word = trigger_word.strip()
     if word or not _PLACEHOLDER.search(text):
         return _PLACEHOLDER.sub(lambda _: word, text)
@@ -98,7 +90,7 @@ def with_trigger(caption: str, trigger_word: str) -> str:
     """`fill_trigger`, and "word, caption" where the caption holds neither the placeholder nor the word."""
     word = trigger_word.strip()
     filled = fill_trigger(caption, word)
-    if not word or has_word(filled, word):
+    if not word or _PLACEHOLDER.search(caption) or has_word(caption, word):
         return filled
     return f"{word}, {filled}" if filled else word
 

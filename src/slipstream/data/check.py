@@ -1,4 +1,4 @@
-"""The dataset report: plain facts about folders, captions and buckets, for a door to show. Nothing is printed here."""
+"""The dataset report: plain facts about folders, captions and buckets, for a door to show."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LARGE_CROP = 0.2
 class CaptionFacts:
     """Captions as trained, trigger word included. Lengths are in characters.
 
-    `duplicates` holds (caption, pictures) of captions that several pictures share; `too_long` pictures whose captions
-    have more tokens than the text encoder takes, None where no tokenizer was at hand.
+    `duplicates` holds (caption, pictures) of captions that several pictures share; `too_long` pictures whose
+    captions have more tokens than the text encoder takes, None where no tokenizer was at hand.
     """
 
     from_file: int
@@ -39,7 +39,7 @@ class CaptionFacts:
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """One folder: usable pictures, their range of sizes, captions, and pictures smaller than every resolution."""
+    """One folder: usable pictures, range of sizes, captions, and pictures smaller than every resolution."""
 
     path: Path
     num_images: int
@@ -166,17 +166,13 @@ def _advice(dataset: Dataset, folders: Sequence[FolderFacts], buckets: Sequence[
     for folder in folders:
         if folder.below_smallest_resolution:
             lines.append(
-                f"{folder.path}: {len(folder.below_smallest_resolution)} pictures have fewer pixels than the smallest "
-                "resolution: they are trained at their own size, never scaled up"
+                f"{folder.path}: {len(folder.below_smallest_resolution)} pictures have fewer pixels than the "
+                "smallest resolution: they are trained at their own size, never scaled up"
             )
         if folder.captions.missing:
-            lines.append(
-                f"{folder.path}: {len(folder.captions.missing)} pictures have neither a caption nor a default"
-            )
+            lines.append(f"{folder.path}: {len(folder.captions.missing)} pictures have neither a caption nor a default")
         if folder.captions.too_long:
-            lines.append(
-                f"{folder.path}: {len(folder.captions.too_long)} captions are too long and will be cut"
-            )
+            lines.append(f"{folder.path}: {len(folder.captions.too_long)} captions are too long and will be cut")
     lines += [
         f"{facts.worst_path}: bucket {facts.bucket} cuts off {facts.worst_crop:.0%} of it"
         for facts in buckets

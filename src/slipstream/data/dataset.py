@@ -36,7 +36,7 @@ class Dataset:
         skipped: every file left out of training, pictures that are too small included.
         warnings: what looks like a mistake, one line each.
         num_images: pictures that are trained on, each counted once per folder.
-        num_repeated: resolutions of pictures that were left out because they gave a bucket the picture has already.
+        num_repeated: buckets left out because a lower resolution gave the picture the same one.
     """
 
     examples: tuple[Example, ...]
@@ -102,22 +102,18 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
         choice = choose_buckets(image.width, image.height, settings.resolutions)
         size = f"{image.width}x{image.height} pixels"
         if not choice.buckets:
-            reason = (
-                f"{size}: shorter than {MIN_SIDE} on a side (after rounding down to 16) at every resolution"
-            )
+            reason = f"{size}: shorter than {MIN_SIDE} on a side (after rounding down to 16) at every resolution"
             too_small.append(Skipped(image.path, reason))
         elif choice.too_small:
             listed = ", ".join(map(str, choice.too_small))
-            notes.append(
-                f"{image.path}: {size}, left out at {listed}: a side would be shorter than {MIN_SIDE}"
-            )
+            notes.append(f"{image.path}: {size}, left out at {listed}: a side would be shorter than {MIN_SIDE}")
         repeats.update(choice.repeated)
         for bucket in choice.buckets:
             examples.append(_example(len(examples), image, bucket, settings))
     for resolution, count in sorted(repeats.items()):
         notes.append(
-            f"{scan.settings.path}: {count} of {len(scan.images)} pictures have no more pixels for {resolution} than "
-            "for a lower resolution: used once there, not twice"
+            f"{scan.settings.path}: {count} of {len(scan.images)} pictures have no more pixels for "
+            f"{resolution} than for a lower resolution: used once, not twice"
         )
     return too_small, notes, repeats.total()
 

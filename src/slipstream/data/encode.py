@@ -1,4 +1,4 @@
-"""Filling the caches: every picture and caption that is missing is encoded once. Encoders arrive as functions."""
+"""Filling the caches: every picture and caption that is missing is encoded once, by the functions given."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def encode_latents(
     cache: TensorCache,
     on_progress: Callable[[int, int], None],
 ) -> CacheReport:
-    """Encode what the cache lacks of the examples with `cache_latents`, both ways round where they are mirrored.
+    """Encode what the cache lacks of the examples with `cache_latents`, mirrored too where they are flipped.
 
     Args:
         dataset: its pictures are opened again, one at a time.
@@ -129,9 +129,7 @@ def _missing_captions(captions: Sequence[str], identity: str, cache: TensorCache
     return [caption for caption in dict.fromkeys(captions) if not cache.has(text_key(caption, identity))]
 
 
-def _encoded(
-    entries: Sequence[_Entry], encode_images: Callable[[Tensor], Tensor]
-) -> Iterator[tuple[_Entry, Tensor]]:
+def _encoded(entries: Sequence[_Entry], encode_images: Callable[[Tensor], Tensor]) -> Iterator[tuple[_Entry, Tensor]]:
     # a picture's entries stand together, so each file is decoded once for all its buckets
     for image, group in groupby(entries, key=lambda entry: entry.example.image):
         picture = reopen(image)
@@ -144,5 +142,5 @@ def _require_finite(values: Tensor, what: str, where: str | None) -> None:
     if not torch.isfinite(values).all():
         raise DataError(
             f"{what} are not finite, so training on them would fail",
-            where=where, fix="the encoder overflows in this precision: use bfloat16 or float32; else take the entry out.",
+            where=where, fix="the encoder overflows: run it in bfloat16 or float32, or leave this entry out.",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Picture files of any kind as upright RGB pictures: EXIF turned, alpha on white, 16 bits scaled, first frame only."""
+"""Picture files of any kind as RGB: EXIF applied, alpha on white, 16 bits scaled, first frame only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the files that count as pictures, in any case."""
 
 MAX_PIXELS = 128 * 1024 * 1024
-"""Larger pictures are refused: a small file can hold one that fills the memory (this many take 0.5 GiB with alpha)."""
+"""Larger pictures are refused: a small file can hold one that fills the memory (this many take 0.5 GiB)."""
 
 PIXELS_IDENTITY = "rgb-1"
 """Names how a file becomes RGB, for cache keys: changes whenever `decode_image` gives other pixels."""
@@ -83,9 +83,7 @@ def decode_image(data: bytes, path: Path) -> Image.Image:
         try:
             image.load()
         except _DECODE_ERRORS as error:
-            raise ImageError(
-                f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN
-            ) from error
+            raise ImageError(f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN) from error
         turn = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
     return rgb if turn is None else rgb.transpose(turn)

@@ -26,7 +26,7 @@ _GIB = 1 << 30
 class TrainingBatch:
     """One micro batch: clean latents, caption features (tokens, T) per sample, and the examples' indices."""
 
-    latents_BCHW: Tensor
+    latents_BCHW: Tensor  # noqa: N815 (shapes are suffixes here)
     texts: list[Tensor]
     entry_indices: tuple[int, ...]
 
@@ -71,7 +71,7 @@ class Loader:
         return ready.result()
 
     def close(self) -> None:
-        """End the background thread; a fetch in progress is waited for, and its failure does not matter any more."""
+        """End the background thread: waits for a fetch in progress, whose failure no longer matters."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Loader:
@@ -95,12 +95,8 @@ class Loader:
     def _build(self, micro_step: int) -> TrainingBatch:
         draws = self._sampler.draw(micro_step)
         examples = [self._examples[draw.example_index] for draw in draws]
-        latents = [
-            self._latents(example, draw.flipped) for example, draw in zip(examples, draws, strict=True)
-        ]
-        captions = [
-            "" if draw.dropped else example.caption for example, draw in zip(examples, draws, strict=True)
-        ]
+        latents = [self._latents(example, draw.flipped) for example, draw in zip(examples, draws, strict=True)]
+        captions = ["" if draw.dropped else example.caption for example, draw in zip(examples, draws, strict=True)]
         return TrainingBatch(
             latents_BCHW=torch.stack(latents),
             texts=[self._features(caption) for caption in captions],
@@ -111,7 +107,7 @@ class Loader:
 def cached_latents(
     cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0
 ) -> Callable[[Example, bool], Tensor]:
-    """(example, mirrored) to latents (C, h, w) from the disk cache; the first `keep_in_memory_gib` stay in memory."""
+    """(example, mirrored) to latents (C, h, w) from disk; the first `keep_in_memory_gib` stay in memory."""
     memory = _Memory(keep_in_memory_gib)
 
     def latents(example: Example, flipped: bool) -> Tensor:
@@ -121,10 +117,8 @@ def cached_latents(
     return latents
 
 
-def cached_features(
-    cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0
-) -> Callable[[str], Tensor]:
-    """Caption to features (tokens, T) from the disk cache; the first `keep_in_memory_gib` stay in memory."""
+def cached_features(cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0) -> Callable[[str], Tensor]:
+    """Caption to features (tokens, T) from the disk; the first `keep_in_memory_gib` stay in memory."""
     memory = _Memory(keep_in_memory_gib)
 
     def features(caption: str) -> Tensor:
@@ -138,15 +132,13 @@ def fresh_latents(encode_images: Callable[[Tensor], Tensor]) -> Callable[[Exampl
     """(example, mirrored) to latents (C, h, w), with the picture opened and encoded at every call."""
 
     def latents(example: Example, flipped: bool) -> Tensor:
-        return encode_example(
-            to_pixels(reopen(example.image), example.bucket, flipped), encode_images, example
-        )
+        return encode_example(to_pixels(reopen(example.image), example.bucket, flipped), encode_images, example)
 
     return latents
 
 
 class _Memory:
-    """Tensors kept up to a size. The first ones stay: epochs visit all in turn, so replacing them would gain nothing."""
+    """Tensors kept up to a size. The first stay: epochs visit all in turn, so replacing gains nothing."""
 
     def __init__(self, limit_gib: float) -> None:
         self._left = int(limit_gib * _GIB)
@@ -173,6 +165,7 @@ def _read(cache: TensorCache, key: str, what: str) -> Tensor:
     if tensor is None:
         raise DataError(
             f"{what} are no longer in the cache: the file vanished or was damaged",
-            where=str(cache.path(key)), fix="run `slipstream resume` on the run folder: what is missing is encoded again.",
+            where=str(cache.path(key)),
+            fix="run `slipstream resume` on the run folder: what is missing is encoded again.",
         )  # fmt: skip
     return tensor

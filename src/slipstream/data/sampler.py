@@ -25,10 +25,11 @@ class Draw:
 class BucketSampler:
     """Batches of one bucket each, always full, every sample at least once an epoch.
 
-    An epoch shuffles the samples (examples times repeats) of each bucket, cuts them into batches, and shuffles the
-    batches of all buckets. A bucket whose samples do not fill its last batch completes it with further draws from a
-    fresh shuffle of the same bucket, those not yet in that batch first. These extra draws are the only samples seen
-    more often than their repeats say: fewer than `batch_size` per bucket and epoch.
+    An epoch shuffles the samples (examples times repeats) of each bucket, cuts them into batches, and
+    shuffles the batches of all buckets. A bucket whose samples do not fill its last batch completes it with
+    further draws from a fresh shuffle of the same bucket, those not yet in that batch first. These extra
+    draws are the only samples seen more often than their repeats say: fewer than `batch_size` per bucket
+    and epoch.
 
     Args:
         dataset: its examples.
@@ -49,9 +50,7 @@ class BucketSampler:
     def draw(self, micro_step: int) -> tuple[Draw, ...]:
         """The batch of a micro step (0-based), `batch_size` draws; costs at most one shuffle of an epoch."""
         epoch, place = divmod(micro_step, self.batches_per_epoch)
-        return tuple(
-            self._draw(index, micro_step, row) for row, index in enumerate(self._epoch(epoch)[place])
-        )
+        return tuple(self._draw(index, micro_step, row) for row, index in enumerate(self._epoch(epoch)[place]))
 
     def _draw(self, index: int, micro_step: int, row: int) -> Draw:
         example = self._examples[index]

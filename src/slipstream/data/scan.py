@@ -1,4 +1,4 @@
-"""What lies in a dataset folder: every picture decoded once, with its caption; what cannot be used is listed."""
+"""What lies in a dataset folder: every picture decoded once, with its caption; the unusable is listed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A usable picture. Width and height are as shown (EXIF applied); `caption` is final, trigger word included."""
+    """A usable picture. Width and height have EXIF applied; `caption` is final, trigger word included."""
 
     path: Path
     width: int
@@ -47,7 +47,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class FolderScan:
-    """A dataset folder: pictures by natural order of their paths, files left out, and what looks like a mistake."""
+    """A dataset folder: pictures by natural order of paths, files left out, and what looks like a mistake."""
 
     settings: DatasetSettings
     images: tuple[ImageFile, ...]
@@ -56,7 +56,7 @@ class FolderScan:
 
 
 def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan:
-    """Read captions and decode every picture of a folder, in a few threads; hidden files and folders are ignored.
+    """Read captions and decode every picture of a folder in a few threads; hidden files are ignored.
 
     Raises:
         DataError: no folder, an empty one, or not one picture in it can be read.
@@ -76,9 +76,7 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
     images, broken = _decode_all(paths, captions)
     if not images:
         raise _all_broken(folder, broken)
-    unread = [
-        Skipped(path, f"{path.suffix.lower()} files are not read: save it as PNG or JPEG") for path in others
-    ]
+    unread = [Skipped(path, f"{path.suffix.lower()} files are not read: save it as PNG or JPEG") for path in others]
     warnings = (
         *_shared_captions(folder, paths),
         *_twins(folder, images),
@@ -97,7 +95,7 @@ def reopen(image: ImageFile) -> Image.Image:
     if hash_bytes(data) != image.content_hash:
         raise ImageError(
             "the picture was changed after the dataset was read",
-            where=str(image.path), fix="leave the folder alone while training; start again to use the new picture.",
+            where=str(image.path), fix="leave the folder alone during a run; start again to use the new one.",
         )  # fmt: skip
     return decode_image(data, image.path)
 
@@ -118,9 +116,7 @@ def _list_files(folder: Path, recursive: bool) -> list[Path]:
             fix="check the path: it is taken from where you start.",
         )
     if not folder.is_dir():
-        raise DataError(
-            "a folder is expected, this is a file", where=str(folder), fix=f"did you mean {folder.parent}?"
-        )
+        raise DataError("a folder is expected, this is a file", where=str(folder), fix=f"did you mean {folder.parent}?")
     try:
         files = list(_walk(folder, recursive, {folder.resolve()}))
     except OSError as error:
@@ -143,13 +139,15 @@ def _walk(folder: Path, recursive: bool, seen: set[Path]) -> Iterator[Path]:
             yield from _walk(path, recursive, seen)
 
 
-def _decode_all(
-    paths: Sequence[Path], captions: dict[Path, Caption]
-) -> tuple[list[ImageFile], list[Skipped]]:
-    images, broken = [], []
+def _decode_all(paths: Sequence[Path], captions: dict[Path, Caption]) -> tuple[list[ImageFile], list[Skipped]]:
+    images: list[ImageFile] = []
+    broken: list[Skipped] = []
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="scan") as pool:
         for result in pool.map(lambda path: _inspect(path, captions[path]), paths):
-            (images if isinstance(result, ImageFile) else broken).append(result)
+            if isinstance(result, ImageFile):
+                images.append(result)
+            else:
+                broken.append(result)
     return images, broken
 
 

@@ -51,9 +51,7 @@ class DatasetSettings:
                 "1 sees every picture once an epoch.",
             )
         if not 0 <= self.caption_dropout <= 1:
-            self._refuse(
-                f"caption_dropout is {self.caption_dropout}, expected 0 to 1", "0.05 is a good start."
-            )
+            self._refuse(f"caption_dropout is {self.caption_dropout}, expected 0 to 1", "0.05 is a good start.")
 
     def _refuse(self, message: str, fix: str) -> None:
         raise DataError(message, where=str(self.path), fix=fix)

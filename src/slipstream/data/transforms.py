@@ -1,4 +1,4 @@
-"""From a picture to pixels of its bucket: scaled down to cover it (Lanczos, antialiased), cropped at the centre."""
+"""From a picture to pixels of its bucket: scaled to cover it (Lanczos, antialiased), cropped centrally."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipstream.data.images import PIXELS_IDENTITY
 
 
 def to_pixels(image: Image.Image, bucket: Bucket, flip: bool) -> Tensor:
-    """An RGB picture as (3, H, W) float32 in [-1, 1], of the bucket's size, mirrored left to right with `flip`."""
+    """An RGB picture as (3, H, W) float32 in [-1, 1], of the bucket's size; `flip` mirrors left to right."""
     fitted = image.resize(
         (bucket.width, bucket.height),
         Image.Resampling.LANCZOS,
@@ -32,7 +32,7 @@ def transform_identity(bucket: Bucket, flip: bool) -> str:
 def covered_box(width: int, height: int, bucket: Bucket) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of the centred part of a `width` x `height` picture in the bucket's aspect.
 
-    Scaling this part equals scaling the whole to cover the bucket and cropping it there, without rounding between.
+    Scaling this part equals scaling the whole to cover the bucket and cropping there, without rounding.
     """
     scale = max(bucket.width / width, bucket.height / height)
     kept_width, kept_height = min(bucket.width / scale, width), min(bucket.height / scale, height)

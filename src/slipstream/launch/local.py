@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from slipstream.core.threads import calm_threads
 from slipstream.runs.layout import RunDir
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class LocalWorker:
 def start_worker(run: RunDir) -> LocalWorker:
     """Start `python -m slipstream.worker RUN_DIR`; what it prints goes to the run's log."""
     command = [sys.executable, "-m", "slipstream.worker", str(run.path)]
+    calm_threads()
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=os.name != "nt"

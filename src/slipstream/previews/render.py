@@ -86,7 +86,8 @@ def _denoise(renderer: Renderer, batch: Sequence[Picture]) -> Tensor:
         if not negative:
             return renderer.predict(latents_BCHW, sigma_B, positive)
         both = renderer.predict(latents_BCHW.repeat(2, 1, 1, 1), sigma_B.repeat(2), positive + negative)
-        return guided(*both.chunk(2), first.guidance_scale)
+        positive_BCHW, negative_BCHW = both.chunk(2)
+        return guided(positive_BCHW, negative_BCHW, first.guidance_scale)
 
     return solve_euler(velocity, noise, sigmas)
 

@@ -121,7 +121,7 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
     saved = {name: tuple(tensor.shape) for name, tensor in packed["lora"].items()}
     if shapes != saved or (packed["ema"] is None) != (state.ema is None):
         raise RunError(
-            f"the saved state holds {len(saved)} LoRA tensors that do not fit this run's {len(shapes)}, or EMA was switched",
+            f"the saved state's {len(saved)} LoRA tensors do not fit this run's {len(shapes)}, or EMA was switched",
             where=str(path),
             fix="resume with the config the run was started with (config.yaml in the run folder).",
         )

@@ -7,25 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream.config.run_config import RunConfig
-from slipstream.config.variants import VARIANTS
+from slipstream.config.variants import VARIANTS, extras_source, tiny_name
 
 if TYPE_CHECKING:
     from slipstream.data.check import DatasetReport
 
-MAX_CAPTION_TOKENS = 512
-
-
 def check_config_datasets(config: RunConfig) -> DatasetReport:
-    """The report on a config's datasets; captions are counted in the model's tokens where its tokenizer is at hand.
+    """The report on a config's datasets; captions are counted in the model's own tokens.
 
     Raises:
-        SlipstreamError: a folder cannot be used.
+        SlipstreamError: a folder cannot be used, or the model's tokenizer is not to be had.
     """
     from slipstream.data.check import check_dataset
     from slipstream.data.dataset import build_dataset
+    from slipstream.models.z_image.loading import load_tokenizer
+    from slipstream.models.z_image.resolve import resolve_parts
+    from slipstream.models.z_image.text import MAX_TOKENS, num_tokens
     from slipstream.training.setting import dataset_settings
 
-    return check_dataset(build_dataset(dataset_settings(config)), config.training.batch_size)
+    dataset = build_dataset(dataset_settings(config))
+    parts = resolve_parts(config.model.name_or_path, extras_source(config.model))
+    tokenizer = load_tokenizer(parts.folders["tokenizer"])
+    return check_dataset(
+        dataset, config.training.batch_size, count_tokens=lambda caption: num_tokens(tokenizer, caption), max_tokens=MAX_TOKENS
+    )
 
 
 def check_folder(
@@ -63,8 +68,7 @@ def list_models() -> list[ModelRow]:
     rows = []
     for variant, facts in VARIANTS.items():
         previews = f"{facts.preview_steps} steps, CFG {facts.guidance_scale:g}"
-        tiny = f"tiny/{variant.replace('_', '-')}"
-        for name in (tiny, facts.default_repo):
+        for name in (tiny_name(variant), facts.default_repo):
             rows.append(ModelRow(name, variant, facts.label, tuple(facts.adapters), previews, is_present(name)))
     return rows
 

@@ -54,7 +54,7 @@ def parse_source(name: str) -> Source:
             )  # fmt: skip
         return Source(name, folder=folder)
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return Source(name, folder=path.resolve())
     repo, _, revision = name.partition("@")
     if path.is_absolute() or name.startswith((".", "~")) or repo.count("/") != 1 or path.suffix == ".safetensors":

@@ -28,10 +28,9 @@ class TextEncoder:
 
     def token_ids(self, caption: str) -> list[int]:
         """Token ids of the templated caption, cut at 512."""
-        text = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": caption}], tokenize=False, add_generation_prompt=True, enable_thinking=True
+        return list(
+            self.tokenizer(templated(self.tokenizer, caption), padding=False, truncation=True, max_length=MAX_TOKENS)["input_ids"]
         )
-        return list(self.tokenizer(text, padding=False, truncation=True, max_length=MAX_TOKENS)["input_ids"])
 
     @torch.no_grad()
     def _encode_one(self, caption: str) -> Tensor:
@@ -39,3 +38,17 @@ class TextEncoder:
         ids = torch.tensor([self.token_ids(caption)], device=device)
         output = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
         return output.hidden_states[-2][0].cpu()
+
+
+def templated(tokenizer: Any, caption: str) -> str:
+    """The caption inside Qwen's chat template, as the pipeline sends it."""
+    return str(
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": caption}], tokenize=False, add_generation_prompt=True, enable_thinking=True
+        )
+    )
+
+
+def num_tokens(tokenizer: Any, caption: str) -> int:
+    """Tokens of the templated caption, uncut."""
+    return len(tokenizer(templated(tokenizer, caption), padding=False)["input_ids"])

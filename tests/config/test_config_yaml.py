@@ -68,9 +68,7 @@ def test_dataset_paths_start_at_the_file_and_output_at_the_current_directory(tmp
 
 def test_empty_panels_take_their_defaults(tmp_path):
     path = tmp_path / "run.yaml"
-    path.write_text(
-        "\ufeffjob: {name: a}\nsave:\ntraining:\n  # steps: 5\ndatasets: [{path: p}]\n", encoding="utf-8"
-    )
+    path.write_text("\ufeffjob: {name: a}\nsave:\ntraining:\n  # steps: 5\ndatasets: [{path: p}]\n", encoding="utf-8")
     config = load_config(path)
     assert (config.training.steps, config.save.every) == (2500, 250)
 

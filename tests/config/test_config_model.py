@@ -9,10 +9,12 @@ from slipstream.config.variants import (
     VARIANTS,
     adapter_source,
     cache_root,
+    extras_for,
     extras_source,
     preview_guidance,
     preview_steps,
     variant_named,
+    variant_of,
 )
 from slipstream.core.errors import ConfigError
 
@@ -43,7 +45,7 @@ def test_an_adapter_elsewhere_is_refused_with_the_reason(variant, adapter):
 
 @pytest.mark.parametrize("adapter", [None, "", False])
 def test_turbo_without_an_adapter_must_be_asked_for_by_name(adapter):
-    with pytest.raises(ConfigError, match=r"undoes its distillation.*`none` opts out"):
+    with pytest.raises(ConfigError, match=r'undoes its distillation.*"none" opts out'):
         config(training_adapter=adapter)
     assert adapter_source(config(training_adapter="none").model) is None
 
@@ -72,6 +74,12 @@ def test_extras_sources():
     assert extras_source(config(variant="de_turbo", extras_from="/models/x").model) == "/models/x"
 
 
+def test_names_alone():
+    assert (variant_of("tiny/de-turbo"), extras_for("tiny/de-turbo")) == ("de_turbo", "tiny/turbo")
+    assert extras_for("ostris/Z-Image-De-Turbo@main") == "Tongyi-MAI/Z-Image-Turbo"
+    assert (variant_of("/some/folder"), extras_for("/some/folder")) == ("turbo", "/some/folder")
+
+
 @pytest.mark.parametrize(
     ("variant", "name", "meant"),
     [
@@ -90,9 +98,7 @@ def test_a_known_name_under_another_variant_is_refused(variant, name, meant):
 
 def test_unknown_names_belong_to_any_variant():
     assert variant_named("someone/finetune") is None
-    assert (
-        config(variant="base", name_or_path="someone/finetune@v2").model.name_or_path == "someone/finetune@v2"
-    )
+    assert config(variant="base", name_or_path="someone/finetune@v2").model.name_or_path == "someone/finetune@v2"
 
 
 @pytest.mark.parametrize("variant", ["de-turbo", "edit", None, ["turbo"]])

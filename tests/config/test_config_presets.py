@@ -46,9 +46,7 @@ def test_a_preset_follows_the_advice(name, tmp_path):
 
 
 def test_presets_differ_where_the_guide_says_so(tmp_path):
-    small, style, long = (
-        load(name, tmp_path) for name in ("turbo_small_set", "turbo_style", "de_turbo_long")
-    )
+    small, style, long = (load(name, tmp_path) for name in ("turbo_small_set", "turbo_style", "de_turbo_long"))
     assert 1500 <= small.training.steps <= 2200
     assert 2500 <= style.training.steps <= 3000
     assert long.model.variant == "de_turbo"

@@ -43,9 +43,7 @@ def test_the_lora_sits_on_the_eight_linears_of_a_block():
 
 
 def test_the_differential_guidance_scale_of_the_guide():
-    config = parse_config(
-        {"job": {"name": "a"}, "datasets": [{"path": "p"}]}, ["advanced.differential_guidance={}"]
-    )
+    config = parse_config({"job": {"name": "a"}, "datasets": [{"path": "p"}]}, ["advanced.differential_guidance={}"])
     assert config.advanced.differential_guidance.scale == 3.0
 
 
@@ -80,9 +78,7 @@ def test_renamed_keys_lead_to_settings_that_exist():
 def test_a_form_can_be_drawn_from_the_schema():
     schema = RunConfig.model_json_schema()
     assert schema["required"] == ["job", "datasets"]
-    assert schema["$defs"]["TrainingPanel"]["properties"]["learning_rate"]["description"].startswith(
-        "Size of an"
-    )
+    assert schema["$defs"]["TrainingPanel"]["properties"]["learning_rate"]["description"].startswith("Size of an")
 
 
 def test_choices_agree_with_the_rooms_that_act_on_them():
