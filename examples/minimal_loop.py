@@ -20,9 +20,9 @@ from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.training_adapter import attach_training_adapter
 from slipstream.core.seeding import derive_seed
 from slipstream.data.dataset import Dataset, build_dataset
+from slipstream.data.loader import fresh_latents
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import DatasetSettings
-from slipstream.data.loader import fresh_latents
 from slipstream.models.z_image.family import ADAPTER_ROOT, ZImage, predictor
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.objectives.velocity import velocity_loss
@@ -76,7 +76,8 @@ def train(steps: int, out: Path | None) -> list[float]:
     for step in range(steps):
         draws = sampler.draw(step)
         clean = torch.stack([latents[draw.example_index] for draw in draws]).to(device)
-        captions = ["" if draw.dropped else dataset.examples[draw.example_index].caption for draw in draws]
+        drawn = [(dataset.examples[draw.example_index], draw.dropped) for draw in draws]
+        captions = [example.dropped_caption if dropped else example.caption for example, dropped in drawn]
         noise, sigma = draw_step(
             seed=derive_seed(SEED, "training"), step=step, first_sample=0, like_BCHW=clean,
             timestep_type="weighted", timestep_bias="balanced",

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from build_data import slug
 from PIL import Image
 from sources import ART_SETS, HELD_OUT_CONCEPTS
 from torch import Tensor
-
-from build_data import slug
 
 WHITE = "white"
 MIN_SETS = 5
@@ -50,7 +49,12 @@ def load_artwork(path: Path, device: torch.device, limit: int = 0) -> Artwork:
     """Read the zip of `build_data.py` (`limit` drawings per style when given)."""
     with zipfile.ZipFile(path) as archive:
         index: dict[str, list[str]] = json.loads(archive.read("index.json"))
-        rows = [(style, name) for style, names in index.items() for name in kept_names(index)[: limit or None] if name in set(names)]
+        rows = [
+            (style, name)
+            for style, names in index.items()
+            for name in kept_names(index)[: limit or None]
+            if name in set(names)
+        ]
         blobs = [archive.read(f"{style}/{slug(name)}.webp") for style, name in rows]
     with ThreadPoolExecutor(8) as pool:
         pixels = list(pool.map(lambda blob: np.asarray(Image.open(io.BytesIO(blob)).convert("RGBA")), blobs))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from slipstream.evaluation.judge import Judge
 
 
-def test_rows(art: Artwork, count: int, seed: int = 0) -> Tensor:
+def judged_rows(art: Artwork, count: int, seed: int = 0) -> Tensor:
     """Random seen drawings, the same for every model."""
     rows = art.seen.nonzero().squeeze(1)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).to(rows.device)
@@ -28,11 +28,13 @@ def assess(
     steps: int, guide: Guide = NO_GUIDANCE, count: int = 1024, batch: int = 256, grid: Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Concept and style accuracy at `steps` on square white canvases; writes a grid of 64 pictures."""
-    rows = test_rows(art, count)
+    rows = judged_rows(art, count)
     device = art.rgba.device
     right, kept = torch.zeros(2), []
     for number, chunk in enumerate(rows.split(batch)):
-        captions = [caption_for(art.concepts[art.concept[r]], art.styles[art.style[r]], "white", 0) for r in chunk.tolist()]
+        captions = [
+            caption_for(art.concepts[art.concept[r]], art.styles[art.style[r]], "white", 0) for r in chunk.tolist()
+        ]
         text = encode(text_encoder, tokenise(tokenizer, captions, SHORT, device))
         generator = torch.Generator().manual_seed(number)
         noise = torch.randn(len(chunk), 16, 16, 16, generator=generator).to(device)
@@ -49,6 +51,8 @@ def assess(
 
 def save_grid(images: Tensor, path: Path, columns: int = 16) -> None:
     """Write images (N, 3, H, W) in [0, 1] as one picture."""
-    rows = [torch.cat(list(row), dim=2) for row in images.split(columns) if len(row) == columns or len(images) < columns]
+    rows = [
+        torch.cat(list(row), dim=2) for row in images.split(columns) if len(row) == columns or len(images) < columns
+    ]
     pixels = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
     Image.fromarray(pixels).save(path)

@@ -92,7 +92,10 @@ def build_bank(art: Artwork, vae: Any, tokenizer: Any, device: torch.device) -> 
             z = vae.encode(pixels).latent_dist.mode()
             latents.append(((z - vae.config.shift_factor) * vae.config.scaling_factor).to(dtype))
         texts = [
-            tokenise(tokenizer, _captions(art, drawing, colour, template), LONG if template == LONG_TEMPLATE else SHORT, device)
+            tokenise(
+                tokenizer, _captions(art, drawing, colour, template),
+                LONG if template == LONG_TEMPLATE else SHORT, device,
+            )
             for template in (*SHORT_TEMPLATES, LONG_TEMPLATE)
         ]  # fmt: skip
         ids, lengths = (torch.stack([getattr(t, key) for t in texts[:-1]], dim=1) for key in ("ids", "lengths"))

@@ -90,7 +90,9 @@ def slipstream(out: Path, *arguments: str) -> None:
 def draw(out: Path, folder: str, *loras: str) -> Tensor:
     """Turbo's pictures of the prompts (N, 3, H, W) in [0, 1], with LoRAs where given."""
     flags = [part for lora in loras for part in ("--lora", lora)]
-    slipstream(out, "sample", "--model", "tiny/turbo", "--prompts-file", "prompts.txt", "--walk-seed", "--out", folder, *flags)
+    slipstream(
+        out, "sample", "--model", "tiny/turbo", "--prompts-file", "prompts.txt", "--walk-seed", "--out", folder, *flags
+    )
     paths = sorted((out / folder).glob("*.png"))
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
@@ -103,7 +105,9 @@ def figures(probe: Probe, images: Tensor) -> dict[str, float]:
     return {"right": float(right), "sharpness": relative_sharpness(images, probe.reference), "frechet": distance}
 
 
-def measure(probe: Probe, name: str, settings: tuple[str, ...], seed: int, steps: int) -> tuple[dict[str, float], Tensor]:
+def measure(
+    probe: Probe, name: str, settings: tuple[str, ...], seed: int, steps: int
+) -> tuple[dict[str, float], Tensor]:
     """Train one LoRA and measure Turbo with it."""
     run = f"{name.lower().replace(' ', '_').replace(',', '').replace('+', 'and')}_{steps}_seed_{seed}"
     slipstream(
@@ -115,7 +119,10 @@ def measure(probe: Probe, name: str, settings: tuple[str, ...], seed: int, steps
 
 def table(results: dict[str, list[dict[str, float]]], steps: int) -> str:
     """Markdown: one row a variant, each cell the mean and the seeds."""
-    lines = [f"| LoRA trained on ({steps} steps) | concepts right | sharpness | Frechet distance to Turbo |", "|---|---|---|---|"]
+    lines = [
+        f"| LoRA trained on ({steps} steps) | concepts right | sharpness | Frechet distance to Turbo |",
+        "|---|---|---|---|",
+    ]
     for name, rows in results.items():
         cells = []
         for key, form in (("right", "{:.0%}"), ("sharpness", "{:.2f}"), ("frechet", "{:.2f}")):
@@ -156,7 +163,9 @@ def main() -> None:
             print(name, seed, {key: round(value, 3) for key, value in measured.items()}, flush=True)
             if seed == 0:
                 rows.append(images)
-        (out / "drift.json").write_text(json.dumps({"steps": arguments.steps, "prompts": len(concepts), "results": results}, indent=2) + "\n")
+        (out / "drift.json").write_text(
+            json.dumps({"steps": arguments.steps, "prompts": len(concepts), "results": results}, indent=2) + "\n"
+        )
     (out / "drift.md").write_text(table(results, arguments.steps), encoding="utf-8")
     save_grid(rows, out / "drift.webp")
     print(table(results, arguments.steps))

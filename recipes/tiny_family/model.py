@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from bank import SHORT, Captions, tokenise
 from torch import Tensor, nn
-from training import autocast
 
 from slipstream.flow.solvers import euler_sigmas
 from slipstream.models.z_image.forward import PATCH, context_tokens, network_output
 from slipstream.models.z_image.layout import RopeSpec, build_layout
+from training import autocast
 
 SHIFT = 3.0
 
@@ -83,7 +84,7 @@ def sample(transformer: nn.Module, noise: Tensor, text: TextFeatures, steps: int
     """Latents after `steps` Euler steps on the pipeline's shift-3 schedule."""
     latents = noise
     sigmas = [float(s) for s in euler_sigmas(steps, SHIFT)]
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         sigma_B = torch.full((len(noise),), now, device=noise.device)
         latents = latents + (then - now) * guide(transformer, latents, sigma_B, text)
     return latents

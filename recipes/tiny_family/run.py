@@ -27,13 +27,22 @@ from stage_judge import train_judge
 from stage_turbo import Teacher, train_turbo
 from stage_vae import train_vae
 from torch import nn
-from training import compile_blocks
 from transformers import AutoTokenizer, Qwen3Model
 
 from slipstream.evaluation.judge import Judge, load_judge, save_judge
+from training import compile_blocks
 
 STAGES = ("vae", "judge", "base", "turbo", "adapters", "deturbo")
-SECONDS = {"vae": 95.0, "judge": 45.0, "base": 280.0, "turbo1": 45.0, "turbo2": 80.0, "v1": 40.0, "v2": 70.0, "deturbo": 60.0}
+SECONDS = {
+    "vae": 95.0,
+    "judge": 45.0,
+    "base": 280.0,
+    "turbo1": 45.0,
+    "turbo2": 80.0,
+    "v1": 40.0,
+    "v2": 70.0,
+    "deturbo": 60.0,
+}
 
 
 @dataclass
@@ -71,7 +80,9 @@ class Recipe:
     @cached_property
     def vae(self) -> Any:
         """The trained VAE."""
-        return AutoencoderKL.from_pretrained(self.out / "turbo/vae").to(self.device).float().eval().requires_grad_(False)
+        return (
+            AutoencoderKL.from_pretrained(self.out / "turbo/vae").to(self.device).float().eval().requires_grad_(False)
+        )
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -143,8 +154,8 @@ def run_turbo(r: Recipe) -> dict[str, Any]:
     guide = Guide(r.guidance, empty_text(r.text_encoder, r.tokenizer, r.device))
     teacher = Teacher.of(r.text_encoder, r.transformer("base"), guide)
     turbo, metrics = train_turbo(
-        teacher, r.bank, r.device, count=64 if r.smoke else r.trajectories, seconds=(r.seconds("turbo1"), r.seconds("turbo2")),
-        max_steps=r.max_steps, batch=r.batch,
+        teacher, r.bank, r.device, count=64 if r.smoke else r.trajectories,
+        seconds=(r.seconds("turbo1"), r.seconds("turbo2")), max_steps=r.max_steps, batch=r.batch,
     )  # fmt: skip
     save_bf16(turbo, r.out / "turbo/transformer")
     save_pipeline_files(r.out / "turbo")
@@ -177,7 +188,9 @@ def run_deturbo(r: Recipe) -> dict[str, Any]:
     save_bf16(model, r.out / "de_turbo/transformer")
     save_pipeline_files(r.out / "de_turbo")
     model = r.transformer("de_turbo")
-    metrics["judged"] = {f"{s} steps, w {w}": r.assess("de_turbo", model, s, w) for s, w in ((8, 0.0), (25, 0.0), (25, 1.5))}
+    metrics["judged"] = {
+        f"{s} steps, w {w}": r.assess("de_turbo", model, s, w) for s, w in ((8, 0.0), (25, 0.0), (25, 1.5))
+    }
     return metrics
 
 
@@ -195,7 +208,9 @@ def main() -> None:
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--guidance", type=float, default=2.5, help="baked into Turbo, in the pipeline's form")
     parser.add_argument("--trajectories", type=int, default=32768, help="teacher trajectories that Turbo learns from")
-    parser.add_argument("--pictures", type=int, default=61440, help="own pictures that adapters and De-Turbo learn from")
+    parser.add_argument(
+        "--pictures", type=int, default=61440, help="own pictures that adapters and De-Turbo learn from"
+    )
     parser.add_argument("--judged", type=int, default=1024, help="pictures per judged setting")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--seconds", default="", help="budgets such as vae=60,base=200")

@@ -1,4 +1,4 @@
-"""The emoji artwork that the tiny family is made from: npm packages at pinned versions, with the licences they state."""
+"""The emoji artwork behind the tiny family: npm packages at pinned versions, with the licences they state."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from bank import SHORT, Captions, Shelf, tokenise
 from layout import new_text_encoder, new_transformer
 from model import encode, velocity
 from torch import Tensor, nn
+
 from training import Average, Schedule, Steps, adamw, autocast, descend, flow_batch
 
 EMPTY_SHARE = 0.1

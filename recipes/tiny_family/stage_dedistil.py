@@ -16,11 +16,11 @@ from bank import Shelf
 from model import TextFeatures, encode, sample, velocity
 from stage_turbo import prompts
 from torch import Tensor, nn
-from training import Average, Schedule, Steps, adamw, descend, flow_batch
 
 from slipstream.adapters.files import save_lora
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.low_rank import BranchSet
+from training import Average, Schedule, Steps, adamw, descend, flow_batch
 
 TARGETS = (
     "attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0",
@@ -37,7 +37,9 @@ class OwnPictures:
 
 
 @torch.no_grad()
-def own_pictures(turbo: nn.Module, text_encoder: nn.Module, shelves: list[Shelf], count: int, batch: int) -> list[OwnPictures]:
+def own_pictures(
+    turbo: nn.Module, text_encoder: nn.Module, shelves: list[Shelf], count: int, batch: int
+) -> list[OwnPictures]:
     """Sample Turbo at 8 steps, guidance 0: most on the square canvas."""
     made = []
     for number, shelf in enumerate(shelves):

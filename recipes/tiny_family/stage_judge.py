@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from artwork import Artwork
 from stage_vae import random_pixels
 from torch import Tensor
-from training import Average, Schedule, Steps, adamw, autocast, descend
 
 from slipstream.evaluation.judge import Judge, JudgeNet
+from training import Average, Schedule, Steps, adamw, autocast, descend
 
 
 def augment(pixels: Tensor) -> Tensor:

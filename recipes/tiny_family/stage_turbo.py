@@ -15,9 +15,9 @@ import torch
 from bank import Captions, Shelf
 from model import SHIFT, Guide, TextFeatures, encode, velocity
 from torch import Tensor, nn
-from training import Average, Schedule, Steps, adamw, descend
 
 from slipstream.flow.solvers import euler_sigmas
+from training import Average, Schedule, Steps, adamw, descend
 
 COARSE, FINE = 8, 32
 RATIO = FINE // COARSE
@@ -113,8 +113,15 @@ def train_turbo(
     average = Average(student, decay=0.998)
     optimizer = adamw(list(student.parameters()), device, weight_decay=0.0)
     shares = [0.6] + [0.4 / (len(shelves) - 1)] * (len(shelves) - 1)
-    paths = [collect(teacher, shelf, int(count * share), min(batch, 512)) for shelf, share in zip(shelves, shares, strict=True)]
-    metrics: dict[str, Any] = {"trajectories": sum(p.states.shape[1] for p in paths), "guidance_w": teacher.guide.w, "loss": []}
+    paths = [
+        collect(teacher, shelf, int(count * share), min(batch, 512))
+        for shelf, share in zip(shelves, shares, strict=True)
+    ]
+    metrics: dict[str, Any] = {
+        "trajectories": sum(p.states.shape[1] for p in paths),
+        "guidance_w": teacher.guide.w,
+        "loss": [],
+    }
     parameters = list(student.parameters())
     levels = torch.tensor(teacher.fine, device=device)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from artwork import SIZES, Artwork, composite, palette
 from layout import new_vae
 from torch import Tensor
+
 from training import Average, Schedule, Steps, adamw, autocast, descend
 
 
@@ -76,7 +77,10 @@ def train_vae(art: Artwork, device: torch.device, seconds: float, max_steps: int
             print(f"vae step {step}: loss {loss.item():.4f}, {schedule.elapsed:.0f} s", flush=True)
     vae = average.shadow.eval()
     set_scaling(vae, art, rows)
-    psnr = {name: measure_psnr(vae, art, chosen) for name, chosen in (("seen", rows), ("held_out", (~art.seen).nonzero().squeeze(1)))}
+    psnr = {
+        name: measure_psnr(vae, art, chosen)
+        for name, chosen in (("seen", rows), ("held_out", (~art.seen).nonzero().squeeze(1)))
+    }
     return VaeResult(vae, {"steps": schedule.step, "seconds": schedule.elapsed, "psnr_db": psnr,
                            "parameters": sum(p.numel() for p in vae.parameters())})  # fmt: skip
 
@@ -84,7 +88,10 @@ def train_vae(art: Artwork, device: torch.device, seconds: float, max_steps: int
 @torch.no_grad()
 def set_scaling(vae: Any, art: Artwork, rows: Tensor) -> None:
     """Latents get mean 0 and standard deviation 1 over all channels: (z - shift) * scale."""
-    z = [vae.encode(random_pixels(art, chunk, SIZES[0])).latent_dist.mean for chunk in rows[torch.randperm(len(rows), device=rows.device)[:1024]].split(128)]
+    z = [
+        vae.encode(random_pixels(art, chunk, SIZES[0])).latent_dist.mean
+        for chunk in rows[torch.randperm(len(rows), device=rows.device)[:1024]].split(128)
+    ]
     latents = torch.cat(z).float()
     vae.register_to_config(scaling_factor=float(1 / latents.std()), shift_factor=float(latents.mean()))
 

@@ -145,9 +145,7 @@ def write_folder(archive: zipfile.ZipFile, folder: Path, pictures: list[Picture]
 
 def main() -> None:
     """Write both folders."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the zip that build_data.py wrote")
     parser.add_argument("--out", type=Path, required=True, help="the folder that gets both datasets")
     arguments = parser.parse_args()
@@ -155,9 +153,7 @@ def main() -> None:
         parser.error(f"--data: there is no file {arguments.data}; write it with build_data.py.")
     with zipfile.ZipFile(arguments.data) as archive:
         if unfit := unfit_subjects(archive):
-            parser.error(
-                f"these subjects of STYLE_PLAN are unknown to the family or to `{STYLE}`: {', '.join(unfit)}"
-            )
+            parser.error(f"these subjects of STYLE_PLAN are unknown to the family or to `{STYLE}`: {', '.join(unfit)}")
         for name, pictures in (("foxy_style", style_pictures()), ("robot_character", character_pictures())):
             size = write_folder(archive, arguments.out / name, pictures)
             print(f"{arguments.out / name}: {len(pictures)} pictures, {size / 1e3:.0f} KB")

@@ -26,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
 def make(folder: Path) -> MakePicture:
     """`make("a.png", 128, 96, caption="...", seed=1)` writes noise of that size, and its caption file if given."""
 
-    def write(name: str, width: int = 64, height: int = 64, caption: str | None = None, seed: int | None = None) -> Path:
+    def write(
+        name: str, width: int = 64, height: int = 64, caption: str | None = None, seed: int | None = None
+    ) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         values = np.random.default_rng(sum(name.encode()) if seed is None else seed)
@@ -40,7 +42,7 @@ def make(folder: Path) -> MakePicture:
 
 @pytest.fixture
 def dataset(make: MakePicture, folder: Path) -> Callable[..., Dataset]:
-    """`dataset({(64, 64): 3, (96, 64): 2}, batch..., **settings)`: that many pictures of each size at resolution 1024."""
+    """`dataset({(64, 64): 3, (96, 64): 2}, **settings)`: that many pictures of each size, at their own size."""
 
     def build(sizes: dict[tuple[int, int], int], **settings: object) -> Dataset:
         for (width, height), count in sizes.items():

@@ -13,7 +13,7 @@ from slipstream.data.captions import caption_for, caption_path, fill_trigger, re
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        ("a fox".encode(), "a fox"),
+        (b"a fox", "a fox"),
         (codecs.BOM_UTF8 + "ein Fuchs, grün".encode(), "ein Fuchs, grün"),
         (codecs.BOM_UTF16_LE + "狐".encode("utf-16-le"), "狐"),
         (codecs.BOM_UTF16_BE + "fox\r\n".encode("utf-16-be"), "fox"),

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = """\
 job: {{name: small, seed: 7, trigger_word: foxy, output_dir: {output}}}

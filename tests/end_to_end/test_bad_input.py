@@ -114,4 +114,6 @@ def test_help_is_quick_and_loads_no_torch(product: Product) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=product.environment)
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout
-    assert time.monotonic() - started < 5, "this bound only catches an import of torch; the real figure is in docs/LOG.md"
+    assert time.monotonic() - started < 5, (
+        "this bound only catches an import of torch; the real figure is in docs/LOG.md"
+    )

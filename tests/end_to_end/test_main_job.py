@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from product import Product
 from PIL import Image
+from product import Product
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -161,15 +161,23 @@ def test_a_step_is_cached_equals_uncached(product: Product) -> None:
         "datasets.0.cache_latents=false", "training.cache_text_embeddings=false",
     )  # fmt: skip
     assert first.code == second.code == 0, second.out + second.err
-    losses = [[row["loss"] for row in read_metrics(product.folder / f"runs/{name}/metrics.jsonl")] for name in ("cached", "uncached")]
+    losses = [
+        [row["loss"] for row in read_metrics(product.folder / f"runs/{name}/metrics.jsonl")]
+        for name in ("cached", "uncached")
+    ]
     assert losses[0] == losses[1]
 
 
 def test_de_turbo_trains_without_an_adapter_and_previews_with_guidance(product: Product) -> None:
     def change(text: str) -> str:
-        return text.replace("variant: turbo, name_or_path: tiny/turbo, training_adapter: v2", "variant: de_turbo, name_or_path: tiny/de-turbo")
+        return text.replace(
+            "variant: turbo, name_or_path: tiny/turbo, training_adapter: v2",
+            "variant: de_turbo, name_or_path: tiny/de-turbo",
+        )
 
-    result = product("train", str(product.write_config(change=change)), "training.steps=2", "sample.steps=4", "sample.every=0")
+    result = product(
+        "train", str(product.write_config(change=change)), "training.steps=2", "sample.steps=4", "sample.every=0"
+    )
     assert result.code == 0, result.out + result.err
     manifest = json.loads((product.folder / "runs/small/manifest.json").read_text())
     assert manifest["training_adapter"] is None

@@ -28,9 +28,7 @@ def pixels(path):
 
 
 def test_values_are_rounded_to_the_nearest_level_and_halves_to_the_even_one():
-    levels = (
-        torch.tensor([0.0, 0.4, 0.5, 0.6, 1.5, 2.5, 127.5, 254.4, 254.6, 255.0], dtype=torch.float64) / 255
-    )
+    levels = torch.tensor([0.0, 0.4, 0.5, 0.6, 1.5, 2.5, 127.5, 254.4, 254.6, 255.0], dtype=torch.float64) / 255
     assert to_uint8(levels).tolist() == [0, 0, 0, 1, 2, 2, 128, 254, 255, 255]
 
 
@@ -75,9 +73,7 @@ def test_the_parameters_line_is_what_viewers_split(tmp_path):
     prompt, negative, settings = read_png_metadata(tmp_path / "a.png")["parameters"].split("\n")
     assert prompt == "foxy, a castle 狐"
     assert negative == "Negative prompt: blurry"
-    assert settings.startswith(
-        "Steps: 8, CFG scale: 0.0, Seed: 42, Sampler: Euler, Size: 4x2, Training step: 250, "
-    )
+    assert settings.startswith("Steps: 8, CFG scale: 0.0, Seed: 42, Sampler: Euler, Size: 4x2, Training step: 250, ")
     assert "Model: tiny/turbo" in settings
     assert 'Lora: "a.safetensors:1, b.safetensors:0.5"' in settings
 

@@ -64,9 +64,7 @@ def test_the_sheet_does_not_read_itself_back(full_run):
     assert find_previews(full_run).steps == STEPS
 
 
-@pytest.mark.parametrize(
-    ("steps", "prompts", "size"), [(40, 2, (512, 512)), (3, 30, (64, 96)), (2, 2, (3000, 2000))]
-)
+@pytest.mark.parametrize(("steps", "prompts", "size"), [(40, 2, (512, 512)), (3, 30, (64, 96)), (2, 2, (3000, 2000))])
 def test_large_sets_stay_within_bounds(empty_run, steps, prompts, size):
     for step in range(steps):
         for prompt in range(prompts) if step == 0 else range(1):

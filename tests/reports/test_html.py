@@ -157,9 +157,7 @@ def test_half_written_files_do_not_stop_the_report(full_run):
 
 
 def test_a_failed_run_tells_why_and_a_stopped_one_how_to_go_on(full_run):
-    full_run.progress.write_text(
-        json.dumps({"state": "failed", "message": "loss is <nan> at step 7", "steps": 9})
-    )
+    full_run.progress.write_text(json.dumps({"state": "failed", "message": "loss is <nan> at step 7", "steps": 9}))
     assert "loss is <nan> at step 7" in page_of(full_run).text
     full_run.progress.write_text(json.dumps({"state": "stopped", "step": 7, "steps": 9}))
     assert "slipstream resume runs/my_style" in page_of(full_run).text

@@ -68,9 +68,15 @@ def sample(
     prompts_file: Annotated[Path | None, typer.Option(help="A text file with one prompt a line.")] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("samples"),
     negative_prompt: Annotated[str, typer.Option(help="Used where guidance is on.")] = "",
-    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.", show_default="1024, tiny models 128")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.", show_default="1024, tiny models 128")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="8 on Turbo, 25 on De-Turbo")] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Pixels, a multiple of 16.", show_default="1024, tiny models 128")
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(help="Pixels, a multiple of 16.", show_default="1024, tiny models 128")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps.", show_default="8 on Turbo, 25 on De-Turbo")
+    ] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="CFG; 0 or 1 = off.", show_default="the model's")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first picture.")] = 42,
     walk_seed: Annotated[bool, typer.Option("--walk-seed", help="Seed + 1 for every further picture.")] = False,

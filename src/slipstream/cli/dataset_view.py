@@ -50,6 +50,10 @@ def _bucket_table(buckets: tuple[BucketFacts, ...]) -> Table:
     for row in buckets:
         worst = f"{row.worst_crop:.0%}" + (f" ({row.worst_path.name})" if row.worst_crop > 0.01 else "")
         table.add_row(
-            f"{row.bucket.width} x {row.bucket.height}", str(row.examples), str(row.samples), f"{row.mean_crop:.0%}", worst
+            f"{row.bucket.width} x {row.bucket.height}",
+            str(row.examples),
+            str(row.samples),
+            f"{row.mean_crop:.0%}",
+            worst,
         )
     return table

@@ -17,7 +17,9 @@ def models_command() -> None:
 
     table = Table("name_or_path", "variant", "training adapters", "previews", "here")
     for row in list_models():
-        table.add_row(row.name, row.variant, ", ".join(row.adapters) or "-", row.previews, "yes" if row.present else "no")
+        table.add_row(
+            row.name, row.variant, ", ".join(row.adapters) or "-", row.previews, "yes" if row.present else "no"
+        )
     out.print(table)
     out.print("A folder in diffusers' layout or any hub id (org/name or org/name@revision) works too.")
 
@@ -49,4 +51,6 @@ def _sides(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigError(f"{text!r} is no list of resolutions", where="--resolutions", fix="write 512,768,1024") from error
+        raise ConfigError(
+            f"{text!r} is no list of resolutions", where="--resolutions", fix="write 512,768,1024"
+        ) from error

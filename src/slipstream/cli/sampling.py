@@ -78,9 +78,13 @@ def parse_lora(text: str) -> LoraUse:
     try:
         strength = float(weight)
     except ValueError as error:
-        raise ConfigError(f"{weight!r} is no weight", where="--lora", fix="write --lora file.safetensors:0.8") from error
+        raise ConfigError(
+            f"{weight!r} is no weight", where="--lora", fix="write --lora file.safetensors:0.8"
+        ) from error
     if not path.is_file():
-        raise ConfigError(f"there is no LoRA at {path}", where="--lora", fix="give a .safetensors file or a finished run.")
+        raise ConfigError(
+            f"there is no LoRA at {path}", where="--lora", fix="give a .safetensors file or a finished run."
+        )
     return LoraUse(path, strength)
 
 
@@ -90,7 +94,9 @@ def _prompts(options: SampleOptions) -> tuple[str, ...]:
         try:
             prompts += [line.strip() for line in options.prompts_file.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read it: {error}", where=str(options.prompts_file), fix="give a UTF-8 text file.") from error
+            raise ConfigError(
+                f"cannot read it: {error}", where=str(options.prompts_file), fix="give a UTF-8 text file."
+            ) from error
     kept = tuple(prompt for prompt in prompts if prompt)
     if not kept:
         raise ConfigError("no prompt was given", where="sample", fix='write slipstream sample "a picture of ..."')

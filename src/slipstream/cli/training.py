@@ -110,5 +110,3 @@ def _tell(run: RunDir, code: int) -> int:
 
 def _loss(progress: Progress) -> str:
     return "?" if progress.loss is None else f"{progress.loss:.4f}"
-
-

@@ -68,7 +68,11 @@ class Watcher:
     def _plain(self, progress: Progress) -> None:
         now = time.monotonic()
         changed = progress.phase != self._last_phase and progress.phase != _TRAINING
-        if progress.state == "running" and progress.phase and (changed or now - self._last_plain >= _PLAIN_EVERY_SECONDS):
+        if (
+            progress.state == "running"
+            and progress.phase
+            and (changed or now - self._last_plain >= _PLAIN_EVERY_SECONDS)
+        ):
             self._last_plain, self._last_phase = now, progress.phase
             out.print(plain_line(progress))
 
@@ -77,7 +81,11 @@ def plain_line(progress: Progress) -> str:
     """The state in one line of text."""
     parts = [f"{progress.phase} {progress.done}/{progress.total}" if progress.total else progress.phase]
     if progress.phase == _TRAINING and progress.loss is not None:
-        parts += [f"loss {progress.loss:.4f}", pace(progress.seconds_per_step), f"{duration(progress.eta_seconds)} left"]
+        parts += [
+            f"loss {progress.loss:.4f}",
+            pace(progress.seconds_per_step),
+            f"{duration(progress.eta_seconds)} left",
+        ]
     if progress.memory_gib:
         parts.append(f"{progress.memory_gib:.1f} GiB")
     return "  ".join(part for part in parts if part)

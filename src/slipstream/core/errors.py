@@ -1,16 +1,16 @@
 """The error tree. A door prints one of these as one message, without a traceback.
 
-    SlipstreamError
-    ├── ConfigError      a setting is unknown, of the wrong type, or contradicts another
-    ├── DataError        a dataset folder cannot be used
-    │   ├── ImageError   one picture cannot be read
-    │   └── CaptionError one caption file cannot be read
-    ├── ModelError       a model, or a part of it, is missing or is another model
-    ├── AdapterError     a LoRA file does not fit or cannot be read
-    ├── DeviceError      the machine cannot do what was asked
-    ├── RunError         a run directory is in use, exists, or is damaged
-    │   └── DiskFullError
-    └── TrainingError    training cannot go on (a non-finite loss)
+SlipstreamError
+├── ConfigError      a setting is unknown, of the wrong type, or contradicts another
+├── DataError        a dataset folder cannot be used
+│   ├── ImageError   one picture cannot be read
+│   └── CaptionError one caption file cannot be read
+├── ModelError       a model, or a part of it, is missing or is another model
+├── AdapterError     a LoRA file does not fit or cannot be read
+├── DeviceError      the machine cannot do what was asked
+├── RunError         a run directory is in use, exists, or is damaged
+│   └── DiskFullError
+└── TrainingError    training cannot go on (a non-finite loss)
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from slipstream.data.transforms import cropped_fraction
 
 FEW_IMAGES = 10
 MANY_IMAGES = 50
-LARGE_CROP = 0.2
+LARGE_CROP = 0.1
 """A picture that loses more than this share of its area to a bucket is worth a look."""
 
 

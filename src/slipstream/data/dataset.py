@@ -14,12 +14,19 @@ from slipstream.data.settings import MIN_SIDE, DatasetSettings
 
 @dataclass(frozen=True)
 class Example:
-    """A picture in one bucket. `index` is its place in `Dataset.examples`."""
+    """A picture in one bucket.
+
+    Args:
+        index: its place in `Dataset.examples`.
+        caption: as trained, trigger word included.
+        dropped_caption: what stands in its place when the caption is dropped: the trigger word, or nothing.
+    """
 
     index: int
     image: ImageFile
     bucket: Bucket
     caption: str
+    dropped_caption: str
     caption_dropout: float
     num_repeats: int
     flip_horizontal: bool
@@ -52,8 +59,8 @@ class Dataset:
         return sum(example.num_repeats for example in self.examples)
 
     def captions(self) -> list[str]:
-        """Every caption that training can meet, sorted; the empty one too where captions are dropped."""
-        dropped = {""} if any(example.caption_dropout > 0 for example in self.examples) else set()
+        """Every caption that training can meet, sorted; those that replace dropped ones too."""
+        dropped = {example.dropped_caption for example in self.examples if example.caption_dropout > 0}
         return sorted({example.caption for example in self.examples} | dropped)
 
     def bucket_table(self) -> list[tuple[Bucket, int, int]]:
@@ -102,7 +109,7 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
         choice = choose_buckets(image.width, image.height, settings.resolutions)
         size = f"{image.width}x{image.height} pixels"
         if not choice.buckets:
-            reason = f"{size}: shorter than {MIN_SIDE} on a side (after rounding down to 16) at every resolution"
+            reason = f"{size}: every bucket would be shorter than {MIN_SIDE} on a side"
             too_small.append(Skipped(image.path, reason))
         elif choice.too_small:
             listed = ", ".join(map(str, choice.too_small))
@@ -124,6 +131,7 @@ def _example(index: int, image: ImageFile, bucket: Bucket, settings: DatasetSett
         image=image,
         bucket=bucket,
         caption=image.caption,
+        dropped_caption=settings.trigger_word.strip(),
         caption_dropout=settings.caption_dropout,
         num_repeats=settings.num_repeats,
         flip_horizontal=settings.flip_horizontal,
@@ -135,5 +143,5 @@ def _all_too_small(scan: FolderScan, too_small: Sequence[Skipped]) -> DataError:
     listed = "; ".join(f"{skipped.path.name}: {skipped.reason}" for skipped in too_small[:3])
     return DataError(
         f"none of the {len(too_small)} pictures is large enough: {listed}",
-        where=str(scan.settings.path), fix=f"use pictures of at least {MIN_SIDE} pixels on the short side.",
+        where=str(scan.settings.path), fix="use larger or less narrow pictures, or a higher resolution.",
     )  # fmt: skip

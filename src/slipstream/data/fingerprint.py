@@ -13,6 +13,7 @@ def dataset_fingerprint(dataset: Dataset) -> str:
         facts += [
             example.image.content_hash,
             example.caption,
+            example.dropped_caption,
             str(example.bucket),
             str(example.num_repeats),
             str(example.flip_horizontal),

@@ -37,8 +37,9 @@ _UPRIGHT = {
 }
 _EXPORT_AGAIN = "export the picture again as PNG or JPEG, or take it out of the folder."
 
-# Pillow warns from half its limit on, once per picture and on stderr; MAX_PIXELS decides here
+# Pillow prints these on stderr, about pictures that are read all the same; MAX_PIXELS decides what is too large
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _GIB = 1 << 30
 class TrainingBatch:
     """One micro batch: clean latents, caption features (tokens, T) per sample, and the examples' indices."""
 
-    latents_BCHW: Tensor  # noqa: N815 (shapes are suffixes here)
+    latents_BCHW: Tensor
     texts: list[Tensor]
     entry_indices: tuple[int, ...]
 
@@ -96,7 +96,10 @@ class Loader:
         draws = self._sampler.draw(micro_step)
         examples = [self._examples[draw.example_index] for draw in draws]
         latents = [self._latents(example, draw.flipped) for example, draw in zip(examples, draws, strict=True)]
-        captions = ["" if draw.dropped else example.caption for example, draw in zip(examples, draws, strict=True)]
+        captions = [
+            example.dropped_caption if draw.dropped else example.caption
+            for example, draw in zip(examples, draws, strict=True)
+        ]
         return TrainingBatch(
             latents_BCHW=torch.stack(latents),
             texts=[self._features(caption) for caption in captions],

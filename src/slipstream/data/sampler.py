@@ -15,7 +15,7 @@ from slipstream.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample of a batch: `dropped` trains it on the empty caption."""
+    """One sample of a batch: `dropped` trains it without its caption."""
 
     example_index: int
     flipped: bool

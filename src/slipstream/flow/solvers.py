@@ -7,6 +7,7 @@ equality with them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def guided(positive_BCHW: Tensor, negative_BCHW: Tensor, guidance_scale: float) 
 def solve_euler(velocity: Callable[[Tensor, Tensor], Tensor], noise_BCHW: Tensor, sigmas: Tensor) -> Tensor:
     """Walk from noise to latents. `velocity(latents_BCHW, sigma_B)`; everything in fp32."""
     latents = noise_BCHW
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         sigma_B = torch.full((latents.shape[0],), float(now), device=latents.device)
         latents = latents + (then - now).to(latents.device) * velocity(latents, sigma_B)
     return latents

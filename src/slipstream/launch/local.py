@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from slipstream.core.threads import calm_threads
 from slipstream.runs.layout import RunDir
 
+
 @dataclass(frozen=True)
 class LocalWorker:
     """A started worker."""

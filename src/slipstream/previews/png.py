@@ -76,9 +76,7 @@ def read_png_metadata(path: Path) -> dict[str, str]:
             assert isinstance(picture, PngImageFile)
             return {str(key): str(value) for key, value in picture.text.items()}
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ImageError(
-            f"not a readable PNG file ({error})", where=str(path), fix="give a .png picture."
-        ) from error
+        raise ImageError(f"not a readable PNG file ({error})", where=str(path), fix="give a .png picture.") from error
 
 
 def _quoted(value: str) -> str:

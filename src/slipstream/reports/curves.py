@@ -91,9 +91,7 @@ def curve_svg(
         robust: choose the range so that single spikes do not flatten the rest; they are cut at the frame.
     """
     pairs = [
-        (step, value)
-        for step, value in zip(steps, values, strict=True)
-        if value is not None and math.isfinite(value)
+        (step, value) for step, value in zip(steps, values, strict=True) if value is not None and math.isfinite(value)
     ]
     xs, ys = [step for step, _ in pairs], [value for _, value in pairs]
     if not pairs:
@@ -138,9 +136,7 @@ def _marks(bins: Sequence[Bin], x: Axis, y: Axis, label: str, *, smooth: bool) -
         ]
     if len(bins) == 1:
         only = bins[0]
-        parts.append(
-            f'<circle class="dot" cx="{x.place(only.middle):.1f}" cy="{y.place(only.smooth):.1f}" r="3.5"/>'
-        )
+        parts.append(f'<circle class="dot" cx="{x.place(only.middle):.1f}" cy="{y.place(only.smooth):.1f}" r="3.5"/>')
     else:
         parts.append(f'<polyline class="line" points="{points}"/>')
     width, height = max(2.0, (WIDTH - _LEFT - _RIGHT) / len(bins)), HEIGHT - _TOP - _BOTTOM

@@ -100,9 +100,7 @@ def tiles(
         found.append(Tile("Images", f"{images}", f"{examples} examples in buckets" if examples else ""))
     if losses := column(rows, "loss"):
         window = smoothing_window(len(losses))
-        found.append(
-            Tile("Final loss", f"{smoothed(losses, window)[-1]:.4f}", f"mean of about {window} updates")
-        )
+        found.append(Tile("Final loss", f"{smoothed(losses, window)[-1]:.4f}", f"mean of about {window} updates"))
     if spent:
         found.append(Tile("Time", duration(math.fsum(phase.seconds for phase in spent))))
     if pace := progress.get("seconds_per_step"):

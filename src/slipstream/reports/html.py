@@ -68,9 +68,7 @@ def render_report(run: RunDir) -> str:
     spent = phases(read_object(run.timings), rows)
     prompts = (manifest.get("sample") or {}).get("prompts") or []
     previews = find_previews(run, len(prompts))
-    last = next(
-        (previews.paths[step, 0] for step in reversed(previews.steps) if (step, 0) in previews.paths), None
-    )
+    last = next((previews.paths[step, 0] for step in reversed(previews.steps) if (step, 0) in previews.paths), None)
     return _environment().get_template("report.html").render(
         run=run,
         folder=f"{run.path.parent.name}/{run.name}",
@@ -122,15 +120,11 @@ def curves(rows: Sequence[Mapping[str, float]]) -> list[Curve]:
     return [curve for curve in drawn if curve is not None]
 
 
-def _curve(
-    rows: Sequence[Mapping[str, float]], key: str, title: str, note: str, *, noisy: bool
-) -> Curve | None:
+def _curve(rows: Sequence[Mapping[str, float]], key: str, title: str, note: str, *, noisy: bool) -> Curve | None:
     if not column(rows, key):
         return None
     steps, values = [row["step"] for row in rows], [row.get(key) for row in rows]
-    return Curve(
-        title, note, Markup(curve_svg(steps, values, label=title.lower(), smooth=noisy, robust=noisy))
-    )
+    return Curve(title, note, Markup(curve_svg(steps, values, label=title.lower(), smooth=noisy, robust=noisy)))
 
 
 def _environment() -> Environment:

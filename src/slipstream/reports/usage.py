@@ -72,9 +72,7 @@ def _loading(model: Mapping[str, Any]) -> str:
         lines.append('tiny = files("slipstream") / "tiny"\n')
     for part, origin in parts.items():
         cast = ", dtype=" + dtype if part in ("transformer", "vae") else ""
-        lines.append(
-            f'{part} = {_CLASSES[part][1]}.from_pretrained({_place(origin)}, subfolder="{part}"{cast})\n'
-        )
+        lines.append(f'{part} = {_CLASSES[part][1]}.from_pretrained({_place(origin)}, subfolder="{part}"{cast})\n')
     handed = "".join(f", {part}={part}" for part in parts)
     lines.append(f"pipe = ZImagePipeline.from_pretrained({_place(home)}{handed}, dtype={dtype})\n")
     lines.append("" if is_tiny else 'pipe.to("cuda")\n')
@@ -86,9 +84,7 @@ def _imports(parts: Mapping[str, str]) -> list[str]:
     for part in parts:
         library, name = _CLASSES[part]
         names[library].append(name)
-    return [
-        f"from {library} import {', '.join(sorted(found))}\n" for library, found in names.items() if found
-    ]
+    return [f"from {library} import {', '.join(sorted(found))}\n" for library, found in names.items() if found]
 
 
 def _place(origin: str) -> str:

@@ -33,7 +33,9 @@ def create_run(output_dir: Path, name: str, config_yaml: str, *, fresh: bool = F
     try:
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the run folder: {error}", where=str(run.path), fix="change job.output_dir.") from error
+        raise RunError(
+            f"cannot make the run folder: {error}", where=str(run.path), fix="change job.output_dir."
+        ) from error
     for leftover in (*run.previews.glob("*.png"), run.metrics, run.log, run.report):
         leftover.unlink(missing_ok=True)
     write_text(run.config, config_yaml)

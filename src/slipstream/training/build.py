@@ -63,7 +63,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         SlipstreamError: a part does not fit or cannot be read.
     """
     torch.manual_seed(setting.config.job.seed)
-    for line in setting.describe():
+    for line in (*setting.describe(), *setting.remarks()):
         reporter.log(line)
     features = prepare_features(setting, reporter)
     latents, codec = prepare_latents(setting, reporter)

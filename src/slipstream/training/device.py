@@ -28,13 +28,20 @@ def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
         DeviceError: CUDA was asked for and is not there, or the card has no bf16.
     """
     chosen, why = _choose_device(device)
-    dtypes = {part: _choose_dtype(asked, chosen) for part, asked in (("transformer", transformer), ("text encoder", text_encoder))}
+    dtypes = {
+        part: _choose_dtype(asked, chosen)
+        for part, asked in (("transformer", transformer), ("text encoder", text_encoder))
+    }
     reasons = (
         f"device: {_device_name(chosen)} ({why})",
         *(f"precision of the {part}: {name} ({reason})" for part, (name, reason) in dtypes.items()),
-        f"attention: torch scaled_dot_product_attention ({'CUDA kernel chosen by torch' if chosen.type == 'cuda' else 'CPU kernel'})",
+        f"attention: torch scaled_dot_product_attention ({_attention_kernel(chosen)})",
     )
     return Compute(chosen, DTYPES[dtypes["transformer"][0]], DTYPES[dtypes["text encoder"][0]], reasons)
+
+
+def _attention_kernel(device: torch.device) -> str:
+    return "kernel chosen by torch for this GPU" if device.type == "cuda" else "CPU kernel"
 
 
 def _choose_device(asked: str) -> tuple[torch.device, str]:

@@ -17,7 +17,7 @@ def build_optimizer(
     name: str, parameters: list[nn.Parameter], *, learning_rate: float, weight_decay: float,
     betas: tuple[float, float], eps: float, device: torch.device,
 ) -> torch.optim.Optimizer:  # fmt: skip
-    """`adamw` (fused on CUDA) or `adamw8bit` (bitsandbytes; also steps on the CPU, states below 4096 elements stay fp32).
+    """`adamw` (fused on CUDA) or `adamw8bit` (bitsandbytes, on the CPU too; small states stay fp32).
 
     Raises:
         DeviceError: bitsandbytes cannot be imported here.

@@ -78,7 +78,9 @@ class Reporter:
             self._board = SummaryWriter(str(self.run.tensorboard), purge_step=first_step + 1 if first_step else None)
         self._set(phase=TRAINING, step=first_step, done=first_step, total=self.progress.steps, force=True)
 
-    def step(self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float) -> None:
+    def step(
+        self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float
+    ) -> None:
         """Record update number `step` (1-based)."""
         assert self._metrics is not None, "start_training comes first"
         row = {

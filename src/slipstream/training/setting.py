@@ -62,13 +62,18 @@ class Setting:
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [*lines, self._adapter_line(), *self.compute.reasons, f"cache: {self.latent_cache.root}"]
 
+    def remarks(self) -> list[str]:
+        """Pictures left out and what looks like a mistake in the data, one line each."""
+        skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
+        return [*skipped, *(f"warning: {line}" for line in self.dataset.warnings)]
+
     def _adapter_line(self) -> str:
         if self.adapter is not None:
             return f"training adapter: {self.adapter} (active while training, removed in previews and in the LoRA)"
         if self.config.model.variant == "turbo":
             return (
-                "TRAINING ADAPTER: NONE, as set. Training Turbo without one breaks its 8 steps: expect a LoRA that needs "
-                '20-30 steps and CFG. Set model.training_adapter to "v2" unless you test exactly this.'
+                "TRAINING ADAPTER: NONE, as set. Training Turbo without one breaks its 8 steps: expect a LoRA that "
+                'needs 20-30 steps and CFG. Set model.training_adapter to "v2" unless you test exactly this.'
             )
         return f"training adapter: none needed ({self.config.model.variant} is trained as it is)"
 

@@ -1,4 +1,4 @@
-"""How long an update takes: remembered from runs on this machine, else guessed from arithmetic and said to be a guess."""
+"""How long an update takes: remembered from runs on this machine, else guessed, and said to be a guess."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _PASSES = 4
 
 def tokens_per_step(setting: Setting) -> float:
     """Mean tokens of an update: image patches and caption of every sample."""
-    rows = [(pad_to_multiple((b.width // 16) * (b.height // 16)), samples) for b, _, samples in setting.dataset.bucket_table()]
+    rows = [
+        (pad_to_multiple((b.width // 16) * (b.height // 16)), samples)
+        for b, _, samples in setting.dataset.bucket_table()
+    ]
     mean = sum(tokens * samples for tokens, samples in rows) / max(1, sum(samples for _, samples in rows))
     return (mean + _CAPTION_TOKENS) * setting.samples_per_step
 
@@ -44,7 +47,9 @@ def expected_seconds_per_step(setting: Setting) -> tuple[float, str]:
         return known * tokens, "from an earlier run on this machine"
     folder = setting.model.parts.folders["transformer"]
     parameters = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 2
-    return max(0.03, _PASSES * parameters * tokens / _flops(setting.compute.device)), "a rough guess before the first run"
+    return max(
+        0.03, _PASSES * parameters * tokens / _flops(setting.compute.device)
+    ), "a rough guess before the first run"
 
 
 def _flops(device: torch.device) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from slipstream.data.encode import count_missing_captions, count_missing_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
 from slipstream.models.z_image.latents import ImageCodec
+from slipstream.models.z_image.text import TextEncoder
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
@@ -29,7 +31,7 @@ def prepare_features(setting: Setting, reporter: Reporter) -> Features:
         with reporter.phase("load text encoder"):
             encoder = setting.model.load_text_encoder()
         reporter.log("text encoder: stays loaded, captions are encoded at every step (cache_text_embeddings is off)")
-        return lambda caption: encoder.encode([caption])[0]
+        return _one_at_a_time(encoder)
     missing = count_missing_captions(setting.captions, identity, setting.text_cache)
     if missing:
         with reporter.phase("load text encoder"):
@@ -38,8 +40,21 @@ def prepare_features(setting: Setting, reporter: Reporter) -> Features:
             encode_captions(setting.captions, encoder.encode, identity, setting.text_cache, tick)
         del encoder
         release_memory()
-    reporter.log(f"captions: {len(setting.captions)} needed, {missing} encoded now, the rest from the cache; text encoder freed")
+    reporter.log(
+        f"captions: {len(setting.captions)} needed, {missing} encoded now, the rest from the cache; text encoder freed"
+    )
     return cached_features(setting.text_cache, identity)
+
+
+def _one_at_a_time(encoder: TextEncoder) -> Features:
+    """Caption -> features by a resident encoder; the loader's thread and previews take turns."""
+    turn = Lock()
+
+    def features(caption: str) -> Tensor:
+        with turn:
+            return encoder.encode([caption])[0]
+
+    return features
 
 
 def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, ImageCodec | None]:
@@ -55,7 +70,9 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
     if missing and codec is not None:
         with reporter.phase("encode pictures", missing) as tick:
             encode_latents(dataset, codec.encode, identity, cache, tick)
-    reporter.log(f"latents: {missing} encoded now, the rest from the cache" + (", some at every step" if uncached else ""))
+    reporter.log(
+        f"latents: {missing} encoded now, the rest from the cache" + (", some at every step" if uncached else "")
+    )
     cached = cached_latents(cache, identity)
     if not uncached or codec is None:
         return cached, codec
@@ -84,7 +101,9 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     names = select_targets(transformer, ADAPTER_ROOT, config.target.target_modules)
     lora = inject_lora(transformer, names, rank=config.target.rank, alpha=alpha_of(setting), seed=config.job.seed)
     count = sum(parameter.numel() for parameter in lora.parameters())
-    reporter.log(f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters")
+    reporter.log(
+        f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters"
+    )
     return Adapted(transformer, adapter, lora)
 
 

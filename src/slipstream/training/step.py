@@ -78,9 +78,7 @@ def train_step(
     return StepResult(total, norm.item())
 
 
-def micro_loss(
-    batch: TrainingBatch, predict: Predict, settings: StepSettings, step: int, first_sample: int
-) -> Tensor:
+def micro_loss(batch: TrainingBatch, predict: Predict, settings: StepSettings, step: int, first_sample: int) -> Tensor:
     """The scalar loss of one micro batch with its own seeded noise and sigmas."""
     clean = batch.latents_BCHW.to(settings.device, torch.float32)
     noise, sigma = draw_step(

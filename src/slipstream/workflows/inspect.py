@@ -12,6 +12,7 @@ from slipstream.config.variants import VARIANTS, extras_source, tiny_name
 if TYPE_CHECKING:
     from slipstream.data.check import DatasetReport
 
+
 def check_config_datasets(config: RunConfig) -> DatasetReport:
     """The report on a config's datasets; captions are counted in the model's own tokens.
 
@@ -29,13 +30,14 @@ def check_config_datasets(config: RunConfig) -> DatasetReport:
     parts = resolve_parts(config.model.name_or_path, extras_source(config.model))
     tokenizer = load_tokenizer(parts.folders["tokenizer"])
     return check_dataset(
-        dataset, config.training.batch_size, count_tokens=lambda caption: num_tokens(tokenizer, caption), max_tokens=MAX_TOKENS
+        dataset,
+        config.training.batch_size,
+        count_tokens=lambda caption: num_tokens(tokenizer, caption),
+        max_tokens=MAX_TOKENS,
     )
 
 
-def check_folder(
-    folder: Path, resolutions: tuple[int, ...], trigger_word: str, default_caption: str
-) -> DatasetReport:
+def check_folder(folder: Path, resolutions: tuple[int, ...], trigger_word: str, default_caption: str) -> DatasetReport:
     """The report on one folder with default settings.
 
     Raises:

@@ -81,7 +81,7 @@ def make_plan(config: RunConfig) -> Plan:
         choices=tuple(setting.describe()),
         num_images=dataset.num_images,
         buckets=tuple(BucketRow(b.width, b.height, n, samples) for b, n, samples in dataset.bucket_table()),
-        notes=(*(f"skipped {s.path}: {s.reason}" for s in dataset.skipped), *dataset.warnings),
+        notes=tuple(setting.remarks()),
         caches=(
             CacheState("latents", orientations - missing_latents, orientations),
             CacheState("captions", len(setting.captions) - missing_texts, len(setting.captions)),

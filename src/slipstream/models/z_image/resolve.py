@@ -87,7 +87,7 @@ def resolve_parts(name: str, extras_from: str) -> ModelParts:
             looked = " and ".join(source.name for source in candidates)
             raise ModelError(
                 f"no {component!r} folder found in {looked}", where="model.name_or_path",
-                fix="give a diffusers-format Z-Image model (with model_index.json), and `model.extras_from` for the rest.",
+                fix="give a Z-Image model in diffusers' layout, and `model.extras_from` for what it lacks.",
             )  # fmt: skip
     return ModelParts(folders, origins)
 
@@ -103,8 +103,14 @@ def component_folder(source: Source, component: str) -> Path | None:
 
 def _hub_component(source: Source, component: str, marker: str) -> Path | None:
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     assert source.repo is not None
     try:
@@ -122,14 +128,18 @@ def _hub_component(source: Source, component: str, marker: str) -> Path | None:
             "this repository is gated", where=source.name, fix="accept its terms on its page, then set HF_TOKEN."
         ) from error
     except RevisionNotFoundError as error:
-        raise ModelError(f"there is no revision {source.revision!r}", where=source.repo, fix="check the part after @.") from error
+        raise ModelError(
+            f"there is no revision {source.revision!r}", where=source.repo, fix="check the part after @."
+        ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
             "the hub knows no such repository (or it is private)", where=source.name,
             fix="check model.name_or_path; for a private repository set HF_TOKEN.",
         ) from error  # fmt: skip
     except (HfHubHTTPError, OSError) as error:
-        raise ModelError(f"download failed: {error}", where=source.name, fix="try again; what arrived is kept.") from error
+        raise ModelError(
+            f"download failed: {error}", where=source.name, fix="try again; what arrived is kept."
+        ) from error
     return Path(root) / component
 
 

@@ -29,7 +29,9 @@ class TextEncoder:
     def token_ids(self, caption: str) -> list[int]:
         """Token ids of the templated caption, cut at 512."""
         return list(
-            self.tokenizer(templated(self.tokenizer, caption), padding=False, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+            self.tokenizer(templated(self.tokenizer, caption), padding=False, truncation=True, max_length=MAX_TOKENS)[
+                "input_ids"
+            ]
         )
 
     @torch.no_grad()

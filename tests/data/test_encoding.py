@@ -1,0 +1,157 @@
+"""Filling the caches: everything once, nothing stale, non-finite values refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from slipstream.core.errors import DataError
+from slipstream.data.cache import TensorCache, text_key
+from slipstream.data.dataset import build_dataset
+from slipstream.data.encode import (
+    CacheReport,
+    count_missing_captions,
+    count_missing_latents,
+    encode_captions,
+    encode_latents,
+    example_key,
+)
+from slipstream.data.images import read_image
+from slipstream.data.settings import DatasetSettings
+from slipstream.data.transforms import to_pixels
+
+
+class Encoder:
+    """Counts what it encodes: pictures become their 8 x 8 averages, captions a row per letter."""
+
+    def __init__(self):
+        self.images = 0
+        self.captions = []
+
+    def encode_images(self, pixels_B3HW):
+        self.images += len(pixels_B3HW)
+        return torch.nn.functional.avg_pool2d(pixels_B3HW, 8)
+
+    def encode_texts(self, captions):
+        self.captions += captions
+        return [torch.full((len(caption) + 1, 4), float(len(caption))) for caption in captions]
+
+
+@pytest.fixture
+def encoder():
+    return Encoder()
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return TensorCache(tmp_path / "cache", "latents")
+
+
+def ignore(done, total):
+    pass
+
+
+def fill(data, encoder, cache, identity="vae"):
+    return encode_latents(data, encoder.encode_images, identity, cache, ignore)
+
+
+def test_every_latent_is_encoded_once(dataset, encoder, cache):
+    data = dataset({(64, 64): 3, (96, 64): 2})
+    assert count_missing_latents(data, "vae", cache) == 5
+    seen = []
+    report = encode_latents(data, encoder.encode_images, "vae", cache, lambda *place: seen.append(place))
+    assert report == CacheReport(hits=0, encoded=5)
+    assert seen == [(done, 5) for done in (1, 2, 3, 4, 5)]
+    assert count_missing_latents(data, "vae", cache) == 0
+    assert fill(data, encoder, cache) == CacheReport(hits=5, encoded=0)
+    assert encoder.images == 5
+
+
+def test_the_cache_holds_each_examples_own_latents_in_both_orientations(dataset, encoder, cache):
+    data = dataset({(96, 64): 2, (64, 64): 1}, flip_horizontal=True)
+    assert fill(data, encoder, cache).encoded == 6
+    for example in data.examples:
+        picture = read_image(example.image.path)
+        for flipped in (False, True):
+            pixels = to_pixels(picture, example.bucket, flipped)
+            expected = torch.nn.functional.avg_pool2d(pixels, 8)
+            assert torch.equal(cache.get(example_key(example, flipped, "vae")), expected)
+
+
+def test_only_what_is_missing_is_encoded_again(dataset, encoder, cache):
+    data = dataset({(64, 64): 4})
+    fill(data, encoder, cache)
+    path = cache.path(example_key(data.examples[2], False, "vae"))
+    path.write_bytes(path.read_bytes()[:-4])
+    assert count_missing_latents(data, "vae", cache) == 1
+    assert fill(data, encoder, cache) == CacheReport(hits=3, encoded=1)
+
+
+def test_content_transform_and_encoder_make_new_entries_and_captions_do_not(dataset, folder, make, encoder, cache):
+    data = dataset({(80, 80): 3})
+    fill(data, encoder, cache)
+    assert count_missing_latents(data, "another vae", cache) == 3
+    (folder / "80x80_0.txt").write_text("another caption")
+    assert count_missing_latents(build_dataset([DatasetSettings(folder, (1024,))]), "vae", cache) == 0
+    assert count_missing_latents(build_dataset([DatasetSettings(folder, (64,))]), "vae", cache) == 3
+    make("80x80_0.png", 80, 80, seed=1234)
+    assert count_missing_latents(build_dataset([DatasetSettings(folder, (1024,))]), "vae", cache) == 1
+
+
+def test_a_renamed_picture_keeps_its_latents(dataset, folder, encoder, cache):
+    fill(dataset({(64, 64): 2}), encoder, cache)
+    (folder / "64x64_0.png").rename(folder / "renamed.png")
+    assert count_missing_latents(build_dataset([DatasetSettings(folder, (1024,))]), "vae", cache) == 0
+
+
+def test_identical_pictures_are_encoded_once(folder, make, encoder, cache):
+    make("a.png", seed=1)
+    make("b.png", seed=1)
+    data = build_dataset([DatasetSettings(folder, (512,))])
+    assert count_missing_latents(data, "vae", cache) == 1
+    assert fill(data, encoder, cache).encoded == encoder.images == 1
+
+
+def test_uncached_folders_are_left_alone(dataset, encoder, cache):
+    data = dataset({(64, 64): 2}, cache_latents=False)
+    assert count_missing_latents(data, "vae", cache) == 0
+    assert fill(data, encoder, cache) == CacheReport(0, 0)
+    assert not cache.root.exists()
+
+
+def test_latents_that_are_not_finite_name_the_picture(dataset, cache):
+    data = dataset({(64, 64): 2})
+    with pytest.raises(DataError, match="not finite") as caught:
+        encode_latents(data, lambda pixels: pixels * float("nan"), "vae", cache, ignore)
+    assert caught.value.where.endswith("64x64_0.png")
+    assert count_missing_latents(data, "vae", cache) == 2
+
+
+def test_what_was_encoded_before_an_interruption_is_kept(dataset, encoder, cache):
+    data = dataset({(64, 64): 4})
+
+    def interrupt(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_latents(data, encoder.encode_images, "vae", cache, interrupt)
+    assert fill(data, encoder, cache) == CacheReport(hits=2, encoded=2)
+
+
+def test_captions(encoder, cache):
+    captions = [f"{'x' * number}" for number in range(20)] + ["", "xx"]
+    assert count_missing_captions(captions, "qwen", cache) == 20
+    seen = []
+    encode_captions(captions, encoder.encode_texts, "qwen", cache, lambda *place: seen.append(place))
+    assert seen[-1] == (20, 20)
+    assert sorted(encoder.captions) == sorted(set(captions))
+    assert cache.get(text_key("xxx", "qwen")).tolist() == [[3.0] * 4] * 4
+    again = encode_captions([*captions, "new"], encoder.encode_texts, "qwen", cache, ignore)
+    assert again == CacheReport(hits=22, encoded=1)
+    assert count_missing_captions(captions, "another encoder", cache) == 20
+
+
+def test_features_that_are_not_finite_name_the_caption(cache):
+    with pytest.raises(DataError, match="'a fox'"):
+        encode_captions(["a fox"], lambda texts: [torch.tensor([[float("inf")]])], "qwen", cache, ignore)
