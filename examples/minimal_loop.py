@@ -1,6 +1,6 @@
-"""The trainer without its comforts: read this first. It trains the same LoRA, with the same losses, as
+"""The trainer without its comforts: read this first. It meets the same losses, update by update, as
 
-    slipstream train examples/style.yaml
+    slipstream train examples/style.yaml training.lr_schedule=constant
 
 No caches on disk, no resume, no checkpoints, no reports; one bucket at a time, batch after batch, top to bottom.
 
@@ -33,12 +33,12 @@ TARGETS = (
     "attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0",
     "feed_forward.w1", "feed_forward.w2", "feed_forward.w3", "adaLN_modulation.0",
 )  # fmt: skip
-SEED, BATCH, RANK, LEARNING_RATE = 42, 2, 16, 1e-3
+SEED, BATCH, RANK, LEARNING_RATE = 42, 2, 16, 5e-4
 
 
 def load_data() -> Dataset:
     """24 pictures of one style; `[trigger]` in their captions becomes the trigger word."""
-    return build_dataset([DatasetSettings(HERE / "foxy_style", resolutions=(128,), trigger_word="zstyle")])
+    return build_dataset([DatasetSettings(HERE / "foxy_style", resolutions=(128,), trigger_word="felt")])
 
 
 def encode_everything(model: ZImage, dataset: Dataset) -> tuple[dict[int, Tensor], dict[str, Tensor]]:
