@@ -1,4 +1,4 @@
-"""Picture files of any kind as RGB: EXIF applied, alpha on white, 16 bits scaled, first frame only."""
+"""Picture files of any kind as sRGB: EXIF and profile applied, alpha on white, 16 bits scaled, first frame only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from slipstream.core.errors import ImageError
+from slipstream.data.colour import to_srgb
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the files that count as pictures, in any case."""
@@ -20,7 +21,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MAX_PIXELS = 128 * 1024 * 1024
 """Larger pictures are refused: a small file can hold one that fills the memory (this many take 0.5 GiB)."""
 
-PIXELS_IDENTITY = "rgb-1"
+PIXELS_IDENTITY = "srgb-1"
 """Names how a file becomes RGB, for cache keys: changes whenever `decode_image` gives other pixels."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
@@ -141,6 +142,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         # 16-bit greyscale: Pillow's own conversion clips at 255, which leaves a white picture
         grey = (np.clip(np.asarray(image, dtype=np.int64), 0, 65535) + 128) // 257
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    image = to_srgb(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
