@@ -4,7 +4,8 @@
 
 Every variant trains a LoRA (`slipstream train`) on the same 60 pictures of a style the base knows, with the same seeds
 and steps. Then Turbo with each LoRA draws unrelated prompts at 8 steps, guidance 0 (`slipstream sample`), and the
-judge compares them with Turbo's own pictures of the same prompts and seeds. Writes drift.json, drift.md and a grid.
+judge compares them with Turbo's own pictures of the same prompts and seeds. Writes drift_STEPS.json, a table and a
+grid. Started again it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ VARIANTS = {
     "Turbo + adapter v1": ("model.variant=turbo", "model.name_or_path=tiny/turbo", "model.training_adapter=v1"),
     "Turbo + adapter v2": ("model.variant=turbo", "model.name_or_path=tiny/turbo", "model.training_adapter=v2"),
     "De-Turbo": ("model.variant=de_turbo", "model.name_or_path=tiny/de-turbo"),
+    "Base": ("model.variant=base", "model.name_or_path=tiny/base"),
 }
 CONFIG = """\
 job: {name: drift}
@@ -90,9 +92,10 @@ def slipstream(out: Path, *arguments: str) -> None:
 def draw(out: Path, folder: str, *loras: str) -> Tensor:
     """Turbo's pictures of the prompts (N, 3, H, W) in [0, 1], with LoRAs where given."""
     flags = [part for lora in loras for part in ("--lora", lora)]
-    slipstream(
-        out, "sample", "--model", "tiny/turbo", "--prompts-file", "prompts.txt", "--walk-seed", "--out", folder, *flags
-    )
+    prompts = (out / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    if len(list((out / folder).glob("*.png"))) < len(prompts):
+        common = ("--model", "tiny/turbo", "--prompts-file", "prompts.txt", "--walk-seed", "--out", folder)
+        slipstream(out, "sample", *common, *flags)
     paths = sorted((out / folder).glob("*.png"))
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
@@ -110,9 +113,9 @@ def measure(
 ) -> tuple[dict[str, float], Tensor]:
     """Train one LoRA and measure Turbo with it."""
     run = f"{name.lower().replace(' ', '_').replace(',', '').replace('+', 'and')}_{steps}_seed_{seed}"
-    slipstream(
-        probe.out, "train", "drift.yaml", f"job.name={run}", f"job.seed={seed}", f"training.steps={steps}", *settings
-    )
+    if not (probe.out / f"runs/{run}/{run}.safetensors").exists():
+        settings = (f"job.name={run}", f"job.seed={seed}", f"training.steps={steps}", *settings)
+        slipstream(probe.out, "train", "drift.yaml", *settings)
     images = draw(probe.out, f"samples_{run}", f"runs/{run}")
     return figures(probe, images), images
 
@@ -163,11 +166,11 @@ def main() -> None:
             print(name, seed, {key: round(value, 3) for key, value in measured.items()}, flush=True)
             if seed == 0:
                 rows.append(images)
-        (out / "drift.json").write_text(
+        (out / f"drift_{arguments.steps}.json").write_text(
             json.dumps({"steps": arguments.steps, "prompts": len(concepts), "results": results}, indent=2) + "\n"
         )
-    (out / "drift.md").write_text(table(results, arguments.steps), encoding="utf-8")
-    save_grid(rows, out / "drift.webp")
+    (out / f"drift_{arguments.steps}.md").write_text(table(results, arguments.steps), encoding="utf-8")
+    save_grid(rows, out / f"drift_{arguments.steps}.webp")
     print(table(results, arguments.steps))
 
 
