@@ -57,7 +57,9 @@ def check_lora_file(path: Path) -> None:
     assert metadata["rank"] == "4"
     assert metadata["base_model"] == "tiny/turbo"
     assert metadata["dataset_fingerprint"]
-    assert "training_adapter_v2" in metadata["training_adapter"]
+    assert metadata["training_adapter"] == "tiny/adapters/training_adapter_v2.safetensors"
+    assert "path: foxy_style" in metadata["config"]
+    assert str(path.parent.parent.parent) not in "".join(metadata.values()), "a shared LoRA names no folder of its maker"
     assert all(tensor.dtype == torch.bfloat16 and tensor.shape[0] for tensor in load_file(path).values())
 
 

@@ -51,8 +51,11 @@ def no_training_adapter() -> TrainingAdapter:
     return TrainingAdapter(None, "none", "", "")
 
 
-def attach_training_adapter(model: nn.Module, path: Path) -> TrainingAdapter:
-    """Load the file beside the model's linears, frozen and active; refuses a file that does not fit completely."""
+def attach_training_adapter(model: nn.Module, path: Path, source: str | None = None) -> TrainingAdapter:
+    """Load the file beside the model's linears, frozen and active; refuses a file that does not fit completely.
+
+    `source` is the name it goes by (`org/repo/file.safetensors`) where that is not the path.
+    """
     weights = load_lora(path)
     branches, line = inject_weights(model, weights.pairs, role=ROLE, source=str(path))
-    return TrainingAdapter(branches, str(path), hash_file(path), line)
+    return TrainingAdapter(branches, source or str(path), hash_file(path), line)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import slipstream
 from slipstream.adapters.training_adapter import TrainingAdapter
-from slipstream.config.run_config import dump_yaml
+from slipstream.config.run_config import RunConfig, dump_yaml
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
@@ -35,8 +36,15 @@ def lora_metadata(setting: Setting, adapter: TrainingAdapter) -> dict[str, str]:
         "rank": str(config.target.rank),
         "alpha": f"{alpha_of(setting):g}",
         "dataset_fingerprint": dataset_fingerprint(setting.dataset),
-        "config": dump_yaml(config),
+        "config": dump_yaml(shareable(config)),
     }
+
+
+def shareable(config: RunConfig) -> RunConfig:
+    """The config without the user's folders: a LoRA is passed on, and where its pictures lay is nobody's business."""
+    datasets = tuple(panel.model_copy(update={"path": Path(panel.path.name)}) for panel in config.datasets)
+    job = config.job.model_copy(update={"output_dir": Path(config.job.output_dir.name)})
+    return config.model_copy(update={"job": job, "datasets": datasets})
 
 
 def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.low_rank import BranchSet
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
+from slipstream.config.variants import adapter_source
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
@@ -96,7 +97,7 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
         transformer = setting.model.load_transformer()
     adapter = no_training_adapter()
     if setting.adapter is not None:
-        adapter = attach_training_adapter(transformer, setting.adapter)
+        adapter = attach_training_adapter(transformer, setting.adapter, adapter_source(setting.config.model))
         reporter.log(f"training adapter: {adapter.matched}")
     names = select_targets(transformer, ADAPTER_ROOT, config.target.target_modules)
     lora = inject_lora(transformer, names, rank=config.target.rank, alpha=alpha_of(setting), seed=config.job.seed)
