@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def draw(out: Path, folder: str, *loras: str) -> Tensor:
     flags = [part for lora in loras for part in ("--lora", lora)]
     prompts = (out / "prompts.txt").read_text(encoding="utf-8").splitlines()
     if len(list((out / folder).glob("*.png"))) < len(prompts):
+        shutil.rmtree(out / folder, ignore_errors=True)
         common = ("--model", "tiny/turbo", "--prompts-file", "prompts.txt", "--walk-seed", "--out", folder)
         slipstream(out, "sample", *common, *flags)
     paths = sorted((out / folder).glob("*.png"))

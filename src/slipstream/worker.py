@@ -1,6 +1,7 @@
 """The only process that trains: `python -m slipstream.worker RUN_DIR`.
 
 Exit codes: 0 finished, 10 stopped on request (saved, resumable), 1 failed (`progress.json` and `log.txt` say why).
+Nothing heavy is imported before the worker holds its run and listens to signals, so a stop is never too early.
 """
 
 from __future__ import annotations
@@ -8,36 +9,42 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from slipstream.config.run_config import config_from_run
 from slipstream.core.errors import SlipstreamError
-from slipstream.reports.html import write_report
 from slipstream.runs.controls import clear, take
 from slipstream.runs.create import open_run
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
 from slipstream.runs.layout import RunDir
 from slipstream.runs.lock import worker_lock
-from slipstream.runs.progress import Progress, write_progress
-from slipstream.training.build import Prepared, compose, make_reporter, prepare
-from slipstream.training.loop import train
-from slipstream.training.reporter import Reporter
-from slipstream.training.setting import settle
-from slipstream.training.speed import note_speed
+from slipstream.runs.progress import Progress, State, read_progress, write_progress
+
+if TYPE_CHECKING:
+    from slipstream.training.build import Prepared
+    from slipstream.training.reporter import Reporter
+
+_OUT_OF_MEMORY = (
+    "the device is out of memory\n  fix: lower training.batch_size (gradient_accumulation makes up for it), the "
+    "datasets' resolutions, or the size of the previews; then resume."
+)
 
 
 @dataclass
 class WorkerRequests:
-    """Signals and the run's control flags, as the loop asks for them."""
+    """Signals and the run's control flags, as the loading phases and the loop ask for them."""
 
     run: RunDir
-    signalled: bool = False
+    loading: bool = True
+    stopping: bool = False
 
     def stop(self) -> bool:
-        """A signal came or the stop flag was set."""
-        return self.signalled or take(self.run, "stop")
+        """A signal came or the stop flag was set; once so, it stays so."""
+        self.stopping = self.stopping or take(self.run, "stop")
+        return self.stopping
 
     def save(self) -> bool:
         """The save flag was set."""
@@ -48,10 +55,12 @@ class WorkerRequests:
         return take(self.run, "preview")
 
     def listen(self) -> None:
-        """From now on SIGINT and SIGTERM mean: finish the update, save, stop."""
+        """From now on SIGINT and SIGTERM mean: finish the update, save, stop; while loading: stop at once."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            self.signalled = True
+            self.stopping = True
+            if self.loading:
+                raise KeyboardInterrupt
 
         signal.signal(signal.SIGINT, on_signal)
         signal.signal(signal.SIGTERM, on_signal)
@@ -60,40 +69,70 @@ class WorkerRequests:
 def work(run: RunDir) -> int:
     """Train the run to its end or to a stop; returns the exit code."""
     requests = WorkerRequests(run)
-    requests.listen()
-    clear(run)
     reporter: Reporter | None = None
     try:
-        setting = settle(config_from_run(run.config))
-        reporter = make_reporter(setting, run)
+        requests.listen()
+        clear(run)
+        from slipstream.config.run_config import config_from_run
+        from slipstream.training.build import make_reporter, prepare
+        from slipstream.training.setting import settle
+
+        config = config_from_run(run.config)
+        reporter = make_reporter(config, run, requests.stop)
+        with reporter.phase("read dataset, find model"):
+            setting = settle(config)
         prepared = prepare(setting, run, reporter)
+        requests.loading = False
         return _train(prepared, requests)
-    except SlipstreamError as error:
-        _fail(run, reporter, str(error))
-        return FAILED
     except BaseException as error:
-        _fail(run, reporter, f"an unexpected error: {error!r}; the traceback is in {run.log}", traceback.format_exc())
+        # a library that is interrupted while it loads may raise something of its own
+        stopped = requests.loading and requests.stopping
+        requests.loading = False
+        if stopped:
+            _end(run, reporter, "stopped")
+            return STOPPED
+        if isinstance(error, SlipstreamError):
+            _end(run, reporter, "failed", str(error))
+            return FAILED
+        _end(run, reporter, "failed", _unexpected(run, error), traceback.format_exc())
         raise
 
 
 def _train(prepared: Prepared, requests: WorkerRequests) -> int:
-    reporter, run = prepared.reporter, prepared.run
+    from slipstream.training.build import compose
+    from slipstream.training.loop import train
+    from slipstream.training.speed import note_speed
+
+    reporter = prepared.reporter
     reporter.start_training(prepared.state.step)
     with prepared.loader:
         finished = train(compose(prepared, requests))
     note_speed(prepared.setting, reporter.seconds_per_step)
-    reporter.end("finished" if finished else "stopped")
-    write_report(run)
+    _end(prepared.run, reporter, "finished" if finished else "stopped")
     return FINISHED if finished else STOPPED
 
 
-def _fail(run: RunDir, reporter: Reporter | None, message: str, details: str = "") -> None:
-    with run.log.open("a", encoding="utf-8") as log:
-        log.write(f"FAILED: {message}\n{details}")
+def _unexpected(run: RunDir, error: BaseException) -> str:
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+        return _OUT_OF_MEMORY
+    return f"an unexpected error: {error!r}; the traceback is in {run.log}"
+
+
+def _end(run: RunDir, reporter: Reporter | None, state: State, message: str = "", details: str = "") -> None:
+    """Write down how it ended, as far as the disk takes it: a page that cannot be written undoes no training."""
+    if state == "failed":
+        with suppress(OSError), run.log.open("a", encoding="utf-8") as log:
+            log.write(f"FAILED: {message}\n{details}")
     if reporter is None:
-        write_progress(run, Progress(state="failed", message=message))
-    else:
-        reporter.end("failed", message)
+        before = read_progress(run) or Progress()
+        with suppress(SlipstreamError):
+            write_progress(run, Progress(state=state, step=before.step, steps=before.steps, message=message))
+        return
+    with suppress(SlipstreamError):
+        reporter.end(state, message)
+    from slipstream.reports.html import write_report
+
+    with suppress(SlipstreamError):
         write_report(run)
 
 

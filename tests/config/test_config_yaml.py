@@ -121,3 +121,26 @@ def test_a_wrong_override_is_explained(override, parts):
     text = str(caught.value)
     missing = [part for part in parts if part not in text]
     assert not missing, f"{missing} not in: {text}"
+
+
+def test_paths_of_models_and_adapters_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here/my_turbo").mkdir(parents=True)
+    (tmp_path / "yaml").mkdir()
+    (tmp_path / "yaml/adapter.safetensors").touch()
+    file = tmp_path / "yaml/run.yaml"
+    file.write_text(
+        "job: {name: x}\nmodel: {name_or_path: my_turbo, training_adapter: adapter.safetensors}\n"
+        "datasets: [{path: pictures}]\nadvanced: {cache_dir: cache}\n"
+    )
+    monkeypatch.chdir(tmp_path / "here")
+    config = load_config(file)
+    assert config.model.name_or_path == str(tmp_path / "here/my_turbo")
+    assert config.model.training_adapter == str(tmp_path / "yaml/adapter.safetensors")
+    assert config.advanced.cache_dir == tmp_path / "here/cache"
+
+
+def test_names_that_are_no_paths_stay(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("job: {name: x}\nmodel: {name_or_path: tiny/turbo, training_adapter: v1}\ndatasets: [{path: a}]\n")
+    config = load_config(file)
+    assert (config.model.name_or_path, config.model.training_adapter) == ("tiny/turbo", "v1")

@@ -59,7 +59,9 @@ def check_lora_file(path: Path) -> None:
     assert metadata["dataset_fingerprint"]
     assert metadata["training_adapter"] == "tiny/adapters/training_adapter_v2.safetensors"
     assert "path: foxy_style" in metadata["config"]
-    assert str(path.parent.parent.parent) not in "".join(metadata.values()), "a shared LoRA names no folder of its maker"
+    assert str(path.parent.parent.parent) not in "".join(metadata.values()), (
+        "a shared LoRA names no folder of its maker"
+    )
     assert all(tensor.dtype == torch.bfloat16 and tensor.shape[0] for tensor in load_file(path).values())
 
 

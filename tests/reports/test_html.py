@@ -170,6 +170,61 @@ def test_runs_without_an_adapter_say_so(full_run):
     assert "removed" not in text
 
 
+def test_only_turbo_is_warned_of_a_missing_adapter(full_run):
+    label = "Z-Image Turbo (w/ Training Adapter)"
+    for variant, warned in (("turbo", True), ("de_turbo", False), ("base", False)):
+        model = {**manifest()["model"], "variant": variant, "label": label}
+        full_run.manifest.write_text(json.dumps({**manifest(), "training_adapter": None, "model": model}))
+        page = page_of(full_run)
+        assert ("undoes Turbo's distillation" in page.text) == warned
+        assert label not in page.text
+        assert "Load no training adapter" not in page.text
+
+
+def test_the_adapter_is_named_by_its_file(full_run):
+    adapter = {**manifest()["training_adapter"], "source": "/home/anna/hub/snapshots/1f/adapter_v2.safetensors"}
+    full_run.manifest.write_text(json.dumps({**manifest(), "training_adapter": adapter}))
+    assert "adapter_v2.safetensors · 240 of 240" in page_of(full_run).text
+    assert "/home/anna" not in full_run.report.read_text()
+
+
+def test_a_stopped_run_is_used_through_its_newest_checkpoint(full_run):
+    full_run.lora.unlink()
+    assert "use" not in page_of(full_run).sections
+    full_run.checkpoints.mkdir()
+    for step in (900, 1000):
+        (full_run.checkpoints / f"my_style_{step:09d}.safetensors").write_bytes(b"1")
+    text = page_of(full_run).text
+    assert 'load_lora_weights("checkpoints/my_style_000001000.safetensors")' in text
+    assert "Copy checkpoints/my_style_000001000.safetensors to" in text
+
+
+def test_a_lora_of_a_tiny_model_is_not_sent_to_comfyui(full_run):
+    model = {**manifest()["model"], "name": "tiny/turbo"}
+    full_run.manifest.write_text(json.dumps({**manifest(), "model": model}))
+    draw_preview(full_run, 100, 0)
+    text = page_of(full_run).text
+    assert "LoraLoaderModelOnly" not in text
+    command = f"slipstream sample '{PROMPTS[0]}' --model tiny/turbo --lora runs/my_style/my_style.safetensors"
+    assert command in text
+
+
+def test_examples_are_explained_only_where_they_differ_from_images(full_run):
+    data = {**manifest()["dataset"], "num_examples": 24}
+    full_run.manifest.write_text(json.dumps({**manifest(), "dataset": data}))
+    text = page_of(full_run).text
+    assert "Images 24 in 2 buckets" in text
+    assert "24 examples" not in text
+
+
+@pytest.mark.parametrize(("updates", "words"), [(1, "of the last update"), (30, "mean of about the last 5")])
+def test_the_final_loss_of_a_short_run_reads_well(full_run, updates, words):
+    rows = [{"step": step, "loss": 0.5} for step in range(1, updates + 1)]
+    full_run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = page_of(full_run).text
+    assert f"Final loss 0.5000 {words}" in text
+
+
 def test_the_size_stays_within_the_budget_and_the_newest_stay_in(full_run, monkeypatch):
     monkeypatch.setattr(report, "PICTURE_BUDGET_BYTES", 60_000)
     noise = random.Random(0)

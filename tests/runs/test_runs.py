@@ -12,9 +12,9 @@ from slipstream.core.errors import RunError
 from slipstream.runs.controls import clear, request, take
 from slipstream.runs.create import create_run, open_run
 from slipstream.runs.layout import RunDir
-from slipstream.runs.lock import is_running, worker_lock
+from slipstream.runs.lock import door_lock, is_running, worker_lock
 from slipstream.runs.metrics import MetricsWriter, read_metrics, truncate_after
-from slipstream.runs.progress import Progress, read_progress, write_progress
+from slipstream.runs.progress import Progress, State, read_progress, write_progress
 
 
 def trained(run: RunDir) -> None:
@@ -56,6 +56,55 @@ def test_a_foreign_folder_is_not_written_into(tmp_path: Path) -> None:
     (tmp_path / "photos/cat.png").touch()
     with pytest.raises(RunError):
         create_run(tmp_path, "photos", "x")
+
+
+@pytest.mark.parametrize("state", ["created", "running"])
+def test_a_killed_run_does_not_claim_to_run(tmp_path: Path, state: State) -> None:
+    run, _ = create_run(tmp_path, "one", "first")
+    trained(run)
+    write_progress(run, Progress(state=state, step=10, steps=20))
+    with pytest.raises(RunError, match="killed, step 10 of 20"):
+        create_run(tmp_path, "one", "second")
+
+
+def test_a_file_in_the_way_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    with pytest.raises(RunError, match="cannot make the run folder"):
+        create_run(tmp_path, "one", "x")
+
+
+def test_nothing_of_a_run_that_never_saved_stays(tmp_path: Path) -> None:
+    run, _ = create_run(tmp_path, "one", "first")
+    run.tensorboard.mkdir()
+    leftovers = (run.tensorboard / "events.out.tfevents.1", run.metrics, run.timings, run.manifest, run.report)
+    for path in leftovers:
+        path.write_text("old")
+    create_run(tmp_path, "one", "second")
+    assert not [path for path in leftovers if path.exists()]
+
+
+def test_the_home_folder_may_be_written_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run, _ = create_run(Path("~/loras"), "one", "x")
+    assert run.path == (tmp_path / "loras/one").resolve()
+
+
+def test_one_door_per_run(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "runs/one")
+    with door_lock(run):
+        with pytest.raises(RunError, match="'one' is being trained right now"), door_lock(run):
+            pass
+        with door_lock(RunDir(tmp_path / "runs/two")):
+            pass
+    with door_lock(run):
+        pass
+    assert not run.path.exists(), "the lock leaves the folder to the one who makes it"
+
+
+def test_a_folder_that_cannot_be_locked_is_one_message(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "gone/one")
+    with pytest.raises(RunError, match="cannot be written"), worker_lock(run):
+        pass
 
 
 def test_open_run_refuses_other_folders(tmp_path: Path) -> None:

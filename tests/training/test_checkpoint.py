@@ -15,8 +15,10 @@ from slipstream.core.errors import DiskFullError, RunError
 from slipstream.training.checkpoint import (
     CheckpointPolicy,
     TrainingState,
+    changes_since,
     export_lora,
     lora_path,
+    newest_step,
     restore,
     save_checkpoint,
 )
@@ -170,11 +172,45 @@ def test_a_state_of_another_lora_is_refused_and_nothing_is_loaded(tmp_path, smal
     narrow = inject_lora(torch.nn.Sequential(other), ["0"], rank=8, alpha=8.0, seed=0)
     before = [parameter.detach().clone() for parameter in narrow.parameters()]
     fresh = TrainingState(narrow, torch.optim.AdamW(narrow.parameters()), Ema(narrow.parameters(), 0.9))
-    with pytest.raises(RunError, match="do not fit"):
+    with pytest.raises(RunError, match="the saved LoRA has 4 tensors, this run's 2"):
         restore(policy_in(tmp_path), fresh)
     assert all(torch.equal(p, b) for p, b in zip(narrow.parameters(), before, strict=True))
-    with pytest.raises(RunError, match="EMA was switched"):
+    with pytest.raises(RunError, match=r"saved with training\.ema"):
         restore(policy_in(tmp_path), new_state(small(), ema=False))
+    with pytest.raises(RunError, match=r"training\.optimizer was changed"):
+        restore(policy_in(tmp_path), new_state(small(), "adamw8bit"))
+
+
+def test_the_config_decides_about_the_optimizers_settings(tmp_path, small):
+    """A weight decay that was changed before a resume counts; the file's would be a silent fallback."""
+    model = small()
+    state = new_state(model)
+    model.train(state, 2)
+    save_checkpoint(policy_in(tmp_path), state, {})
+    resumed = new_state(small())
+    resumed.optimizer.param_groups[0].update(weight_decay=0.5, betas=(0.8, 0.9))
+    restore(policy_in(tmp_path), resumed)
+    assert resumed.optimizer.param_groups[0]["weight_decay"] == 0.5
+    assert resumed.optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+    assert all(resumed.optimizer.state[p]["step"] == 2 for p in resumed.lora.parameters())
+
+
+def test_what_changed_since_the_save_is_told(tmp_path, small):
+    state, policy = new_state(small()), policy_in(tmp_path)
+    save_checkpoint(policy, state, {"alpha": "16", "dataset_fingerprint": "a", "slipstream_version": "1"})
+    now = {"alpha": "16", "dataset_fingerprint": "b", "slipstream_version": "2", "base_model_hash": "new"}
+    (line,) = changes_since(policy, 0, now)
+    assert "the dataset changed since step 0 (a before, b now)" in line
+    lora_path(policy, 0).write_bytes(b"torn")
+    assert "damaged" in changes_since(policy, 0, now)[0]
+    assert changes_since(policy, 99, now) == []
+
+
+def test_the_newest_step_is_read_from_the_names(tmp_path):
+    assert newest_step(tmp_path) == 0
+    for name in ("state_000000004.pt", "state_000000012.pt", ".state_000000020.pt.7.part", "state_x.pt"):
+        (tmp_path / name).touch()
+    assert newest_step(tmp_path) == 12
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, small, full_disk):

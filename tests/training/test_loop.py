@@ -19,6 +19,7 @@ class Script:
     stop_at: int | None = None
     save_at: int | None = None
     preview_at: int | None = None
+    stop_in_preview_at: int | None = None
 
     def stop(self) -> bool:
         return self.state.step == self.stop_at
@@ -47,6 +48,12 @@ def run(
     diary = Diary()
     note = lambda what: diary.entries.append((what, state.step))  # noqa: E731
 
+    script = Script(state, **requests)
+
+    def preview() -> bool:
+        note("preview")
+        return state.step != script.stop_in_preview_at
+
     def update() -> StepResult:
         note("update")
         state.step += 1
@@ -55,7 +62,7 @@ def run(
     job = TrainingJob(
         state=state, steps=10, save_every=every[0], preview_every=every[1], preview_at_start=at_start, update=update,
         log_step=lambda step, _: diary.entries.append(("log", step)), save=lambda: note("save"),
-        preview=lambda: note("preview"), finish=lambda: note("finish"), requests=Script(state, **requests),
+        preview=preview, finish=lambda: note("finish"), requests=script,
     )  # fmt: skip
     return train(job), diary
 
@@ -100,7 +107,28 @@ def test_a_resumed_run_does_the_updates_that_are_left(small, start):
 def test_a_run_that_was_done_finishes_again_without_an_update(small):
     finished, diary = run(small, start=10)
     assert finished
-    assert diary.entries == [("finish", 10)]
+    assert diary.entries == [("preview", 10), ("finish", 10)], "the kill may have come before the last previews"
+
+
+@pytest.mark.parametrize("step", [3, 10])
+def test_a_stop_while_previews_are_drawn_saves_first(small, step):
+    """Updates 9 and 10 differ from step 3: there the last regular save is older than the previews."""
+    finished, diary = run(small, stop_in_preview_at=step)
+    assert not finished
+    assert diary.entries[-2:] == [("preview", step), ("save", step)]
+    assert "finish" not in dict(diary.entries)
+
+
+def test_a_stop_in_the_opening_previews_has_nothing_to_save(small):
+    finished, diary = run(small, stop_in_preview_at=0)
+    assert not finished
+    assert diary.entries == [("preview", 0)]
+
+
+def test_a_stop_before_the_first_update_changes_nothing(small):
+    finished, diary = run(small, start=5, stop_at=5)
+    assert not finished
+    assert diary.entries == []
 
 
 def test_requests_are_served_at_once(small):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.markup import escape
 from rich.table import Table
 
 from slipstream.cli.screen import out
-from slipstream.data.check import BucketFacts, DatasetReport, FolderFacts
+
+if TYPE_CHECKING:
+    from slipstream.data.check import BucketFacts, DatasetReport, FolderFacts
 
 
 def show_report(report: DatasetReport) -> None:

@@ -16,6 +16,7 @@ def models_command() -> None:
     from slipstream.workflows.inspect import list_models
 
     table = Table("name_or_path", "variant", "training adapters", "previews", "here")
+    table.columns[0].no_wrap = True  # a name is there to be copied
     for row in list_models():
         table.add_row(
             row.name, row.variant, ", ".join(row.adapters) or "-", row.previews, "yes" if row.present else "no"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def sample_command(options: SampleOptions) -> None:
         negative_prompt=options.negative_prompt,
         width=_side(options.width or side),
         height=_side(options.height or side),
-        steps=options.steps or facts.preview_steps,
+        steps=facts.preview_steps if options.steps is None else options.steps,
         guidance_scale=scale,
         seed=options.seed,
         walk_seed=options.walk_seed,
@@ -77,10 +78,10 @@ def parse_lora(text: str) -> LoraUse:
         path = RunDir(path.resolve()).lora
     try:
         strength = float(weight)
-    except ValueError as error:
-        raise ConfigError(
-            f"{weight!r} is no weight", where="--lora", fix="write --lora file.safetensors:0.8"
-        ) from error
+    except ValueError:
+        strength = math.nan
+    if not math.isfinite(strength):
+        raise ConfigError(f"{weight!r} is no weight", where="--lora", fix="write --lora file.safetensors:0.8")
     if not path.is_file():
         raise ConfigError(
             f"there is no LoRA at {path}", where="--lora", fix="give a .safetensors file or a finished run."

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.console import Console
 from rich.markup import escape
 
 from slipstream.core.errors import SlipstreamError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Screen(Console):
+    """A console whose reader may leave (`| head`): the rest goes nowhere, and the command does its work to the end."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich's hook; its own version ends the process, which would leave a training without its watcher."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+out = _Screen(highlight=False, soft_wrap=True)
+err = _Screen(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_error(error: SlipstreamError) -> None:
@@ -20,8 +31,9 @@ def show_error(error: SlipstreamError) -> None:
 
 
 def show_failure(message: str) -> None:
-    """The failure of a worker, as it wrote it down."""
-    err.print(f"[bold red]error[/bold red]  {escape(message)}")
+    """The failure of a worker, as it wrote it down: what, and after `fix:` what to do."""
+    what, _, remedy = message.partition("\n  fix: ")
+    show_error(SlipstreamError(what, fix=remedy or None))
 
 
 def duration(seconds: float | None) -> str:

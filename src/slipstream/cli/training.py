@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -12,12 +14,36 @@ from rich.markup import escape
 from slipstream.cli.screen import out, show_failure
 from slipstream.cli.watch import Watcher
 from slipstream.launch.local import LocalWorker, start_worker
-from slipstream.runs.create import create_run, open_run, require_idle
+from slipstream.runs.create import create_run, open_run, run_called
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
 from slipstream.runs.layout import RunDir
+from slipstream.runs.lock import door_lock, is_running, require_idle
 from slipstream.runs.progress import Progress, read_progress, write_progress
 
 INTERRUPTED = 130
+KILL_AT = 3
+"""The number of the Ctrl+C that does not wait any longer."""
+
+
+class Interrupts:
+    """How often Ctrl+C was pressed (or SIGTERM came) while a run is shown."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count instead of ending the command, for the length of a block."""
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self.count += 1
+
+        before = {name: signal.signal(name, on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
 
 
 def train_command(config_path: Path, overrides: list[str], *, fresh: bool) -> int:
@@ -26,27 +52,29 @@ def train_command(config_path: Path, overrides: list[str], *, fresh: bool) -> in
     from slipstream.config.run_config import dump_yaml, load_config
 
     config = load_config(config_path, overrides)
-    run, moved = create_run(Path(config.job.output_dir), config.job.name, dump_yaml(config), fresh=fresh)
-    if moved is not None:
-        out.print(f"[yellow]the earlier run was moved to {moved}[/yellow]")
-    for line in advise(config, None):
-        out.print(f"[yellow]advice[/yellow]  {escape(line)}")
-    return _work(run)
+    output_dir, name = Path(config.job.output_dir), config.job.name
+    with door_lock(run_called(output_dir, name)):
+        run, moved = create_run(output_dir, name, dump_yaml(config), fresh=fresh)
+        if moved is not None:
+            out.print(f"[yellow]the earlier run was moved to {escape(str(moved))}[/yellow]")
+        for line in advise(config, None):
+            out.print(f"[yellow]advice[/yellow]  {escape(line)}")
+        return _work(run)
 
 
 def resume_command(path: Path) -> int:
     """Go on with a run; returns the exit code."""
     run = open_run(path)
-    require_idle(run)
-    progress = read_progress(run)
-    if progress is not None and progress.state == "finished":
-        out.print(
-            f"{run.path} is finished ({progress.step} steps). To train longer, raise training.steps in its config.yaml "
-            "and resume again."
-        )
-        if not _wants_more(run, progress):
+    with door_lock(run):
+        require_idle(run)
+        progress = read_progress(run)
+        if progress is not None and progress.state == "finished" and not _wants_more(run, progress):
+            out.print(
+                f"{escape(str(run.path))} is finished ({progress.step} steps). To train longer, raise training.steps "
+                "in its config.yaml and resume again."
+            )
             return FINISHED
-    return _work(run)
+        return _work(run)
 
 
 def _wants_more(run: RunDir, progress: Progress) -> bool:
@@ -57,40 +85,42 @@ def _wants_more(run: RunDir, progress: Progress) -> bool:
 
 def _work(run: RunDir) -> int:
     out.print(f"[bold]{escape(run.name)}[/bold]  {escape(str(run.path))}")
-    write_progress(run, Progress())
+    before = read_progress(run) or Progress()
+    write_progress(run, Progress(step=before.step, steps=before.steps))
     log_start = run.log.stat().st_size if run.log.exists() else 0
-    worker = start_worker(run)
-    code = _follow(run, worker, log_start)
-    return _tell(run, code)
+    interrupts = Interrupts()
+    with interrupts.counted():
+        worker = start_worker(run)
+        code = _follow(run, worker, interrupts, log_start)
+        return _tell(run, code, interrupted=interrupts.count > 0)
 
 
-def _follow(run: RunDir, worker: LocalWorker, log_start: int) -> int:
+def _follow(run: RunDir, worker: LocalWorker, interrupts: Interrupts, log_start: int) -> int:
     """Show the worker until it ends; the first Ctrl+C asks it to save and stop, the third kills it."""
-    asked = 0
-    asking = threading.Lock()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        with asking:
-            asked += 1
-        if asked >= 3:
-            worker.kill()
-        elif asked == 1:
-            worker.ask_to_stop()
-
-    before = {name: signal.signal(name, on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with Watcher(run, log_start) as watcher:
-            while (code := worker.wait(0.15)) is None:
-                watcher.refresh(stopping=asked > 0)
-            watcher.refresh(stopping=asked > 0)
-        return code
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+    answered = 0
+    with Watcher(run, log_start) as watcher:
+        while (code := worker.wait(0.15)) is None:
+            if (count := interrupts.count) > answered:
+                _pass_on(worker, count, first=answered == 0)
+                answered = count
+            watcher.refresh(stopping=answered > 0)
+        watcher.refresh(stopping=answered > 0)
+    return code
 
 
-def _tell(run: RunDir, code: int) -> int:
+def _pass_on(worker: LocalWorker, count: int, *, first: bool) -> None:
+    if count >= KILL_AT:
+        worker.kill()
+    elif first:
+        worker.ask_to_stop()
+        out.print("[yellow]saving and stopping[/yellow]")
+    else:
+        out.print(
+            "[yellow]still saving and stopping[/yellow]: once more kills it and loses what came after the last save"
+        )
+
+
+def _tell(run: RunDir, code: int, *, interrupted: bool) -> int:
     progress = read_progress(run) or Progress()
     if code == FINISHED:
         out.print(f"[bold green]finished[/bold green]  {progress.step} steps, loss {_loss(progress)}")
@@ -98,14 +128,36 @@ def _tell(run: RunDir, code: int) -> int:
             if path.exists():
                 out.print(f"  {what:9} {escape(str(path))}")
         return FINISHED
+    resume = f"Go on with: slipstream resume {escape(str(run.path))}"
     if code == STOPPED:
-        out.print(
-            f"[bold yellow]stopped[/bold yellow]  after step {progress.step} of {progress.steps}, everything is saved. "
-            f"Go on with: slipstream resume {escape(str(run.path))}"
-        )
+        saved = f"after step {progress.step} of {progress.steps}, everything is saved"
+        place = saved if progress.step else "before the first step"
+        out.print(f"[bold yellow]stopped[/bold yellow]  {place}. {resume}")
         return INTERRUPTED
-    show_failure(progress.message or f"the worker ended with code {code}; its log is {run.log}")
+    if interrupted and code < 0:
+        _close(run, dataclasses.replace(progress, state="stopped"))
+        out.print(f"[bold yellow]ended[/bold yellow]  before it could save; what was saved earlier is whole. {resume}")
+        return INTERRUPTED
+    if progress.state != "failed":
+        progress = dataclasses.replace(progress, state="failed", message=_silent_end(run, code))
+        _close(run, progress)
+    show_failure(progress.message)
     return code if code > 0 else FAILED
+
+
+def _close(run: RunDir, progress: Progress) -> None:
+    """Write the end of a worker that could not do it itself, unless another one is at the run."""
+    if not is_running(run):
+        write_progress(run, progress)
+
+
+def _silent_end(run: RunDir, code: int) -> str:
+    if code == -signal.SIGKILL:
+        return (
+            "the training was killed from outside, most often by the system because memory ran out\n  fix: free memory "
+            f"(lower training.batch_size or the resolutions), then `slipstream resume {run.path}`."
+        )
+    return f"the worker ended with code {code}; its log is {run.log}"
 
 
 def _loss(progress: Progress) -> str:

@@ -50,7 +50,7 @@ class Watcher:
         if progress is None:
             return
         if self._live is not None:
-            self._live.update(render(progress, stopping=stopping))
+            self._live.update(render(progress, stopping=stopping, width=out.width))
         else:
             self._plain(progress)
 
@@ -91,12 +91,10 @@ def plain_line(progress: Progress) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def render(progress: Progress, *, stopping: bool) -> Table:
+def render(progress: Progress, *, stopping: bool, width: int) -> Table:
     """The live line: phase, bar, counts, loss, pace, ETA, memory."""
-    table = Table.grid(padding=(0, 2))
     name = "saving and stopping" if stopping else progress.phase or "starting"
-    bar = ProgressBar(total=max(1, progress.total), completed=progress.done, width=30, pulse=progress.total == 0)
-    cells: list[Text | ProgressBar] = [Text(name, style="bold cyan"), bar]
+    cells = [Text(name, style="bold cyan")]
     if progress.total:
         cells.append(Text(f"{progress.done}/{progress.total}"))
     if progress.loss is not None:
@@ -106,5 +104,20 @@ def render(progress: Progress, *, stopping: bool) -> Table:
         cells.append(Text(f"{duration(progress.eta_seconds)} left", style="green"))
     if progress.memory_gib:
         cells.append(Text(f"{progress.memory_gib:.1f} GiB", style="dim"))
-    table.add_row(*cells)
+    return _one_line(progress, cells, width)
+
+
+def _one_line(progress: Progress, cells: list[Text], width: int) -> Table:
+    """The cells with a bar behind the first; the bar gives way where the line is short, then the last cells do."""
+    gaps = 2
+    taken = sum(cell.cell_len + gaps for cell in cells)
+    while len(cells) > 1 and taken > width:
+        taken -= cells.pop().cell_len + gaps
+    table = Table.grid(padding=(0, gaps))
+    bar_width = min(30, width - taken - gaps)
+    if bar_width < 5:
+        table.add_row(*cells)
+        return table
+    bar = ProgressBar(total=max(1, progress.total), completed=progress.done, width=bar_width, pulse=not progress.total)
+    table.add_row(cells[0], bar, *cells[1:])
     return table

@@ -83,18 +83,34 @@ def parse_config(
 
 
 def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
-    """The config with absolute dataset paths, so that it means the same from any directory."""
+    """The config with absolute paths, so that it means the same from any directory."""
     datasets = tuple(
         panel.model_copy(update={"path": (base_dir / panel.path.expanduser()).resolve()}) for panel in config.datasets
     )
-    return config.model_copy(update={"datasets": datasets})
+    names = ("name_or_path", "extras_from", "training_adapter")
+    files = {name: _found(value, base_dir) for name in names if (value := getattr(config.model, name, None))}
+    update: dict[str, Any] = {"datasets": datasets, "model": config.model.model_copy(update=files)}
+    if config.advanced.cache_dir is not None:
+        cache_dir = config.advanced.cache_dir.expanduser().resolve()
+        update["advanced"] = config.advanced.model_copy(update={"cache_dir": cache_dir})
+    return config.model_copy(update=update)
+
+
+def _found(name: str, base_dir: Path) -> str:
+    """A name that is a path on this machine, from the current directory or from `base_dir`, as an absolute one."""
+    path = Path(name).expanduser()
+    for candidate in (path, base_dir / path):
+        if candidate.exists():
+            return str(candidate.resolve())
+    return name
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), base_dir: Path | None = None) -> RunConfig:
     """A config from a YAML file.
 
-    Datasets' relative paths, overridden ones too, start at `base_dir`, by default the file's folder;
-    `job.output_dir` starts at the current directory.
+    Datasets' relative paths, overridden ones too, start at `base_dir`, by default the file's folder; a model or
+    adapter that is a path may start there or at the current directory; `job.output_dir` and `advanced.cache_dir`
+    start at the current directory.
 
     Raises:
         ConfigError: the file is missing, not YAML, or settings are wrong.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from slipstream.core.errors import RunError
 from slipstream.core.threads import calm_threads
 from slipstream.runs.layout import RunDir
 
@@ -36,11 +37,20 @@ class LocalWorker:
 
 
 def start_worker(run: RunDir) -> LocalWorker:
-    """Start `python -m slipstream.worker RUN_DIR`; what it prints goes to the run's log."""
+    """Start `python -m slipstream.worker RUN_DIR`; what it prints goes to the run's log.
+
+    Raises:
+        RunError: the log cannot be written, or there is no room for a process.
+    """
     command = [sys.executable, "-m", "slipstream.worker", str(run.path)]
     calm_threads()
-    with run.log.open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=os.name != "nt"
-        )
+    try:
+        with run.log.open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=os.name != "nt"
+            )
+    except OSError as error:
+        raise RunError(
+            f"the training cannot be started: {error}", where=str(run.path), fix="check the folder's permissions."
+        ) from error
     return LocalWorker(process)

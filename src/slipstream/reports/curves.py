@@ -34,8 +34,8 @@ class Bin:
 
 
 def smoothing_window(num_points: int) -> int:
-    """Updates that the smoothed line averages over: a twentieth of the run, at most 200."""
-    return max(1, min(200, num_points // 20))
+    """Updates that the smoothed line averages over: a twentieth of the run, 5 to 200, in a shorter run all."""
+    return max(1, min(num_points, max(5, min(200, num_points // 20))))
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:

@@ -83,6 +83,12 @@ def phases(timings: Mapping[str, Any], rows: Sequence[Mapping[str, float]]) -> l
     return [Phase(name, value, 100 * value / whole) for name, value in seconds.items()]
 
 
+def lora_to_use(run: RunDir) -> str | None:
+    """The finished LoRA, else the newest checkpoint, as a path from the run folder; None where nothing was saved."""
+    files = [run.lora] if run.lora.is_file() else sorted(run.checkpoints.glob("*.safetensors"))
+    return files[-1].relative_to(run.path).as_posix() if files else None
+
+
 def tiles(
     run: RunDir,
     manifest: Mapping[str, Any],
@@ -96,11 +102,16 @@ def tiles(
     if steps := progress.get("steps"):
         found.append(Tile("Updates", f"{progress.get('step', 0)}", f"of {steps}"))
     if images := dataset.get("num_images"):
-        examples = dataset.get("num_examples")
-        found.append(Tile("Images", f"{images}", f"{examples} examples in buckets" if examples else ""))
+        found.append(Tile("Images", f"{images}", _examples(images, dataset)))
     if losses := column(rows, "loss"):
         window = smoothing_window(len(losses))
-        found.append(Tile("Final loss", f"{smoothed(losses, window)[-1]:.4f}", f"mean of about {window} updates"))
+        found.append(
+            Tile(
+                "Final loss",
+                f"{smoothed(losses, window)[-1]:.4f}",
+                f"mean of about the last {window}" if window > 1 else "of the last update",
+            )
+        )
     if spent:
         found.append(Tile("Time", duration(math.fsum(phase.seconds for phase in spent))))
     if pace := progress.get("seconds_per_step"):
@@ -112,3 +123,11 @@ def tiles(
     if run.lora.is_file():
         found.append(Tile("LoRA file", f"{run.lora.stat().st_size / _MIB:.1f} MiB", run.lora.name))
     return found
+
+
+def _examples(images: int, dataset: Mapping[str, Any]) -> str:
+    """What becomes of the images: with several resolutions an image counts in each."""
+    examples, buckets = dataset.get("num_examples"), len(dataset.get("buckets") or [])
+    if examples and examples != images:
+        return f"{examples} examples, one for each resolution"
+    return f"in {buckets} bucket{'s' if buckets > 1 else ''}" if buckets else ""

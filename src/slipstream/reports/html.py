@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from slipstream.core.atomic import write_text
 from slipstream.reports.curves import curve_svg, smoothing_window
-from slipstream.reports.facts import column, phases, read_object, read_text, tiles
+from slipstream.reports.facts import column, lora_to_use, phases, read_object, read_text, tiles
 from slipstream.reports.pictures import Previews, embed_pictures, find_previews, picture_text, thinned
 from slipstream.reports.usage import usage
 from slipstream.runs.layout import RunDir
@@ -68,6 +68,7 @@ def render_report(run: RunDir) -> str:
     spent = phases(read_object(run.timings), rows)
     prompts = (manifest.get("sample") or {}).get("prompts") or []
     previews = find_previews(run, len(prompts))
+    lora = lora_to_use(run)
     last = next((previews.paths[step, 0] for step in reversed(previews.steps) if (step, 0) in previews.paths), None)
     return _environment().get_template("report.html").render(
         run=run,
@@ -79,7 +80,7 @@ def render_report(run: RunDir) -> str:
         curves=curves(rows),
         phases=spent,
         settings=read_text(run.config),
-        usage=usage(run.lora.name, manifest, picture_text(last) if last else {}),
+        usage=usage(lora, manifest, picture_text(last) if last else {}) if lora else None,
     )  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def gallery(run: RunDir, previews: Previews, prompts: Sequence[str]) -> Gallery 
 
 def curves(rows: Sequence[Mapping[str, float]]) -> list[Curve]:
     """Loss, learning rate and gradient norm, those that have values."""
-    average = f"line: average over about {smoothing_window(len(column(rows, 'loss')))} updates"
+    average = f"dots: updates; line: average over about {smoothing_window(len(column(rows, 'loss')))}"
     drawn = [
         _curve(rows, "loss", "Loss", average, noisy=True),
         _curve(rows, "learning_rate", "Learning rate", "", noisy=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +20,24 @@ _TINY = "tiny/"
 
 @dataclass(frozen=True)
 class Usage:
-    """`cfg` is ComfyUI's scale (1 = off); diffusers' Z-Image argument is one less."""
+    """`cfg` is ComfyUI's scale (1 = off); diffusers' Z-Image argument is one less.
 
+    `packaged` says that the base is of the tiny family, which ComfyUI does not know.
+    """
+
+    file: str
+    shell_prompt: str
     steps: int
     cfg: float
     code: str
+    packaged: bool
 
 
 def usage(lora_file: str, manifest: Mapping[str, Any], drawn: Mapping[str, str]) -> Usage | None:
     """Settings and code, or None where the manifest does not tell them.
 
     Args:
-        lora_file: name of the LoRA file.
+        lora_file: the LoRA file's path from the run folder.
         manifest: the run's manifest.
         drawn: the metadata of the first prompt's last preview; the code draws that picture again.
     """
@@ -39,8 +46,9 @@ def usage(lora_file: str, manifest: Mapping[str, Any], drawn: Mapping[str, str])
         return None
     cfg = max(1.0, float(sample.get("guidance_scale") or 0.0))
     prompts = sample.get("prompts") or ["a prompt with your trigger word"]
+    prompt = str(drawn.get("prompt") or prompts[0])
     call = {
-        "prompt": _text(drawn.get("prompt") or prompts[0]),
+        "prompt": _text(prompt),
         "num_inference_steps": f"{sample['steps']}",
         "guidance_scale": f"{cfg - 1:g}.0" if cfg.is_integer() else f"{cfg - 1:.6g}",
         "width": drawn.get("width") or f"{sample.get('width', 1024)}",
@@ -54,7 +62,9 @@ def usage(lora_file: str, manifest: Mapping[str, Any], drawn: Mapping[str, str])
         f"{_loading(model)}pipe.load_lora_weights({_text(lora_file)})\n\n"
         f'image = pipe(\n{arguments}).images[0]\nimage.save("picture.png")\n'
     )
-    return Usage(int(sample["steps"]), cfg, code)
+    return Usage(
+        lora_file, shlex.quote(prompt), int(sample["steps"]), cfg, code, packaged=model["name"].startswith(_TINY)
+    )
 
 
 def _loading(model: Mapping[str, Any]) -> str:

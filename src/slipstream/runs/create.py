@@ -7,7 +7,7 @@ from pathlib import Path
 from slipstream.core.atomic import write_text
 from slipstream.core.errors import RunError
 from slipstream.runs.layout import RunDir
-from slipstream.runs.lock import is_running
+from slipstream.runs.lock import require_idle
 from slipstream.runs.progress import Progress, read_progress, write_progress
 
 
@@ -19,28 +19,40 @@ def create_run(output_dir: Path, name: str, config_yaml: str, *, fresh: bool = F
     Raises:
         RunError: the name is taken and `fresh` is off, or that run is being trained right now.
     """
-    run = RunDir((output_dir / name).resolve())
+    run = run_called(output_dir, name)
+    try:
+        moved = _make_room(run, fresh=fresh)
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the run folder: {error}", where=str(run.path), fix="change job.output_dir or job.name."
+        ) from error
+    write_text(run.config, config_yaml)
+    write_progress(run, Progress())
+    return run, moved
+
+
+def run_called(output_dir: Path, name: str) -> RunDir:
+    """The folder of a run of this name, there or not."""
+    return RunDir((output_dir.expanduser() / name).resolve())
+
+
+def _make_room(run: RunDir, *, fresh: bool) -> Path | None:
+    """Clear the folder of leftovers, or move it aside (returns where to)."""
     moved = None
     if run.path.exists() and any(run.path.iterdir()):
-        _refuse_if_busy(run)
+        require_idle(run)
         if not fresh and has_results(run):
             raise RunError(
-                f"there is already a run called {name!r} ({_describe(run)})", where=str(run.path),
+                f"there is already a run called {run.name!r} ({_describe(run)})", where=str(run.path),
                 fix=f"go on with it (`slipstream resume {run.path}`), give another job.name, "
                 "or start anew with --fresh (the old one is moved aside, not deleted).",
             )  # fmt: skip
         moved = _move_aside(run) if has_results(run) else None
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot make the run folder: {error}", where=str(run.path), fix="change job.output_dir."
-        ) from error
-    for leftover in (*run.previews.glob("*.png"), run.metrics, run.log, run.report):
+    events = run.tensorboard.glob("events.out.*")
+    for leftover in (*run.previews.glob("*.png"), *events, run.metrics, run.log, run.report, run.timings, run.manifest):
         leftover.unlink(missing_ok=True)
-    write_text(run.config, config_yaml)
-    write_progress(run, Progress())
-    return run, moved
+    return moved
 
 
 def has_results(run: RunDir) -> bool:
@@ -66,26 +78,13 @@ def open_run(path: Path) -> RunDir:
     return run
 
 
-def require_idle(run: RunDir) -> None:
-    """Raise where a worker is at it.
-
-    Raises:
-        RunError: the run is being trained right now.
-    """
-    _refuse_if_busy(run)
-
-
-def _refuse_if_busy(run: RunDir) -> None:
-    if is_running(run):
-        raise RunError(
-            f"a run called {run.name!r} is being trained right now", where=str(run.path),
-            fix="wait for it or stop it (Ctrl+C where it runs), or give another job.name.",
-        )  # fmt: skip
-
-
 def _describe(run: RunDir) -> str:
+    """How it stands, told of a run that nobody trains: what still says `running` was killed."""
     progress = read_progress(run)
-    return f"{progress.state}, step {progress.step} of {progress.steps}" if progress else "not a finished run"
+    if progress is None:
+        return "not a finished run"
+    state = "killed" if progress.state in ("created", "running") else progress.state
+    return f"{state}, step {progress.step} of {progress.steps}"
 
 
 def _move_aside(run: RunDir) -> Path:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from slipstream.config.run_config import RunConfig
 from slipstream.core.atomic import write_json
 from slipstream.core.seeding import derive_seed
 from slipstream.data.loader import Loader
@@ -15,7 +17,15 @@ from slipstream.models.z_image.family import predictor
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.previews.render import Renderer
 from slipstream.runs.layout import RunDir
-from slipstream.training.checkpoint import CheckpointPolicy, TrainingState, export_lora, restore, save_checkpoint
+from slipstream.training.checkpoint import (
+    CheckpointPolicy,
+    TrainingState,
+    changes_since,
+    export_lora,
+    newest_step,
+    restore,
+    save_checkpoint,
+)
 from slipstream.training.device import DTYPES, peak_memory_gib
 from slipstream.training.ema import Ema
 from slipstream.training.facts import lora_metadata, manifest
@@ -24,7 +34,7 @@ from slipstream.training.optimizers import build_optimizer
 from slipstream.training.preview_stage import PreviewStage
 from slipstream.training.reporter import Reporter
 from slipstream.training.schedules import learning_rate_factor
-from slipstream.training.setting import Setting
+from slipstream.training.setting import Setting, settle_compute
 from slipstream.training.stages import Adapted, Features, prepare_features, prepare_latents, prepare_transformer
 from slipstream.training.step import StepResult, StepSettings, train_step
 
@@ -41,18 +51,24 @@ class Prepared:
     policy: CheckpointPolicy
     metadata: Mapping[str, str]
     loader: Loader
-    preview: Callable[[], None]
+    preview: Callable[[], bool]
 
 
-def make_reporter(setting: Setting, run: RunDir) -> Reporter:
-    """The run's reporter."""
-    advanced = setting.config.advanced
+def make_reporter(config: RunConfig, run: RunDir, stop: Callable[[], bool]) -> Reporter:
+    """The run's reporter; its phases end early where `stop` says so.
+
+    Raises:
+        DeviceError: the device asked for is not there.
+    """
+    device = settle_compute(config).device
     return Reporter(
         run,
-        steps=setting.config.training.steps,
-        log_every=advanced.log_every,
-        tensorboard=advanced.tensorboard,
-        memory_gib=lambda: peak_memory_gib(setting.compute.device),
+        steps=config.training.steps,
+        log_every=config.advanced.log_every,
+        tensorboard=config.advanced.tensorboard,
+        memory_gib=lambda: peak_memory_gib(device),
+        first_step=newest_step(run.checkpoints),
+        stop=stop,
     )
 
 
@@ -71,9 +87,11 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
     write_json(run.manifest, manifest(setting, adapted))
     state = new_state(setting, adapted)
     policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[setting.config.save.dtype], setting.config.save.keep)
+    metadata = lora_metadata(setting, adapted.adapter)
     if restore(policy, state):
         reporter.log(f"resumed after step {state.step}")
-    metadata = lora_metadata(setting, adapted.adapter)
+        for line in changes_since(policy, state.step, metadata):
+            reporter.log(f"warning: {line}")
     sampler = setting.sampler()
     return Prepared(
         setting=setting,
@@ -108,12 +126,18 @@ def new_state(setting: Setting, adapted: Adapted) -> TrainingState:
 def preview_stage(
     setting: Setting, run: RunDir, reporter: Reporter, adapted: Adapted, state: TrainingState,
     features: Features, codec: ImageCodec | None,
-) -> Callable[[], None]:  # fmt: skip
-    """A function that draws the previews of the state's step (nothing where there are no prompts)."""
+) -> Callable[[], bool]:  # fmt: skip
+    """A function that draws the previews of the state's step; False where a stop cut it short."""
     if not setting.pictures or codec is None:
-        return lambda: None
+        return lambda: True
+    predict = predictor(adapted.transformer)
+
+    def predict_or_stop(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
+        reporter.stop_if_asked()  # a batch of large pictures takes minutes
+        return predict(noisy_BCHW, sigma_B, texts)
+
     renderer = Renderer(
-        predict=predictor(adapted.transformer),
+        predict=predict_or_stop,
         decode=codec.decode,
         features=features,
         shift_at=setting.model.load_shift().at,
@@ -173,7 +197,7 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         )
 
     def save() -> None:
-        with reporter.phase("save checkpoint"):
+        with reporter.phase("save checkpoint", may_stop=False):
             path = save_checkpoint(prepared.policy, state, prepared.metadata)
         reporter.log(f"saved {path.name}")
 

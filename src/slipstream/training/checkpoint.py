@@ -17,14 +17,21 @@ from typing import Any
 
 import torch
 
-from slipstream.adapters.files import save_lora
+from slipstream.adapters.files import load_lora, save_lora
 from slipstream.adapters.low_rank import BranchSet
 from slipstream.core.atomic import atomic_path
-from slipstream.core.errors import RunError
+from slipstream.core.errors import AdapterError, RunError
 from slipstream.training.ema import Ema
 
 _STATE = re.compile(r"state_(\d{9})\.pt$")
 _PARTS = {"step", "lora", "optimizer", "ema"}
+_LASTING = {
+    "alpha": "target.alpha",
+    "base_model_hash": "the base model",
+    "training_adapter_hash": "the training adapter",
+    "dataset_fingerprint": "the dataset",
+}
+"""Metadata that is expected to stay as it is through a run."""
 
 
 @dataclass
@@ -91,6 +98,27 @@ def restore(policy: CheckpointPolicy, state: TrainingState) -> int:
     return state.step
 
 
+def newest_step(folder: Path) -> int:
+    """The step of the newest state in a folder, 0 where there is none, seen from the file names."""
+    return max((int(found[1]) for path in folder.glob("state_*.pt") if (found := _STATE.search(path.name))), default=0)
+
+
+def changes_since(policy: CheckpointPolicy, step: int, metadata: Mapping[str, str]) -> list[str]:
+    """What the run trains on now and did not when the LoRA of `step` was saved, one line each."""
+    path = lora_path(policy, step)
+    if not path.is_file():
+        return []
+    try:
+        before = load_lora(path).metadata
+    except AdapterError as error:
+        return [f"{path.name} beside the training state is damaged: {error.message}"]
+    return [
+        f"{what} changed since step {step} ({before[key][:12]} before, {metadata[key][:12]} now): the new one counts"
+        for key, what in _LASTING.items()
+        if key in before and before[key] != metadata[key]
+    ]
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A state file's content, known to hold every part of a state."""
     try:
@@ -119,18 +147,40 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
     parameters = dict(state.lora.named_parameters())
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     saved = {name: tuple(tensor.shape) for name, tensor in packed["lora"].items()}
-    if shapes != saved or (packed["ema"] is None) != (state.ema is None):
+    misfit = _lora_misfit(saved, shapes) or _settings_misfit(packed, state)
+    if misfit:
         raise RunError(
-            f"the saved state's {len(saved)} LoRA tensors do not fit this run's {len(shapes)}, or EMA was switched",
-            where=str(path),
-            fix="resume with the config the run was started with (config.yaml in the run folder).",
-        )
+            misfit, where=str(path),
+            fix="undo the change in the run folder's config.yaml, or train anew under another job.name.",
+        )  # fmt: skip
     for name, tensor in packed["lora"].items():
         parameters[name].data.copy_(tensor)
+    wanted = [{key: value for key, value in group.items() if key != "params"} for group in state.optimizer.param_groups]
     state.optimizer.load_state_dict(packed["optimizer"])
+    for group, values in zip(state.optimizer.param_groups, wanted, strict=True):
+        group.update(values)  # the config decides about betas and weight decay, not the file
     if state.ema is not None:
         state.ema.load_state_dict(packed["ema"])
     state.step = int(packed["step"])
+
+
+def _lora_misfit(saved: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """How the saved LoRA differs in shape from the run's, or None."""
+    if saved.keys() != shapes.keys():
+        return f"the saved LoRA has {len(saved)} tensors, this run's {len(shapes)}: target.target_modules was changed"
+    for name, shape in saved.items():
+        if shape != shapes[name]:
+            return f"{name} is saved as {shape}, this run's is {shapes[name]}: target.rank or the model was changed"
+    return None
+
+
+def _settings_misfit(packed: Mapping[str, Any], state: TrainingState) -> str | None:
+    """Which switch was turned since the state was saved, or None."""
+    if (packed["ema"] is None) != (state.ema is None):
+        return f"the state was saved {'with' if packed['ema'] is not None else 'without'} training.ema: it was switched"
+    if packed["optimizer"]["param_groups"][0].keys() != state.optimizer.param_groups[0].keys():
+        return "the state was saved by another optimizer: training.optimizer was changed"
+    return None
 
 
 def _prune(policy: CheckpointPolicy) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 
 from slipstream.core.errors import DeviceError
 
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -25,7 +27,7 @@ def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
     """Resolve `auto` and check that the device exists.
 
     Raises:
-        DeviceError: CUDA was asked for and is not there, or the card has no bf16.
+        DeviceError: no such device is known, CUDA was asked for and is not there, or the card has no bf16.
     """
     chosen, why = _choose_device(device)
     dtypes = {
@@ -49,6 +51,12 @@ def _choose_device(asked: str) -> tuple[torch.device, str]:
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device()), "job.device is auto and a GPU is present"
         return torch.device("cpu"), "job.device is auto and no CUDA GPU is present"
+    if not _DEVICE.fullmatch(asked):
+        raise DeviceError(
+            f"got {asked!r}, expected auto, cpu, cuda or cuda:N",
+            where="device",
+            fix="leave it out to choose by itself.",
+        )
     device = torch.device(asked)
     if device.type == "cuda":
         count = torch.cuda.device_count()

@@ -79,6 +79,7 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
             "warnings": list(dataset.warnings),
         },
         "lora": {
+            "type": config.target.type,
             "rank": config.target.rank,
             "alpha": alpha_of(setting),
             "modules": len(adapted.lora.branches),

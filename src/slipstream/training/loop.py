@@ -25,7 +25,10 @@ class Requests(Protocol):
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end."""
+    """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end.
+
+    `preview` returns False where a stop cut it short.
+    """
 
     state: TrainingState
     steps: int
@@ -35,7 +38,7 @@ class TrainingJob:
     update: Callable[[], StepResult]
     log_step: Callable[[int, StepResult], None]
     save: Callable[[], None]
-    preview: Callable[[], None]
+    preview: Callable[[], bool]
     finish: Callable[[], None]
     requests: Requests
 
@@ -46,8 +49,10 @@ def train(job: TrainingJob) -> bool:
     After a resume, pictures that were due at the restored step are drawn if they are missing.
     """
     state = job.state
-    if (state.step == 0 and job.preview_at_start) or (state.step > 0 and _due(state.step, job.preview_every)):
-        job.preview()
+    if _opens_with_previews(job) and not job.preview():
+        return False
+    if state.step < job.steps and job.requests.stop():
+        return False
     while state.step < job.steps:
         result = job.update()
         job.log_step(state.step, result)
@@ -56,10 +61,17 @@ def train(job: TrainingJob) -> bool:
             job.save()
         if stopping and state.step < job.steps:
             return False
-        if job.requests.preview() or _due(state.step, job.preview_every) or state.step == job.steps:
-            job.preview()
+        wants_preview = job.requests.preview() or _due(state.step, job.preview_every) or state.step == job.steps
+        if wants_preview and not job.preview():
+            job.save()
+            return False
     job.finish()
     return True
+
+
+def _opens_with_previews(job: TrainingJob) -> bool:
+    step = job.state.step
+    return job.preview_at_start if step == 0 else step == job.steps or _due(step, job.preview_every)
 
 
 def _due(step: int, every: int) -> bool:

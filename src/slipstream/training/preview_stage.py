@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -30,12 +31,22 @@ class PreviewStage:
     dtype: torch.dtype
     facts: Mapping[str, str]
 
-    def draw(self) -> None:
-        """Draw every prompt at the state's step and renew the contact sheet; a set that is already there is kept."""
+    def draw(self) -> bool:
+        """Draw every prompt at the state's step and renew the contact sheet; a set that is already there is kept.
+
+        Returns False where a stop cut it short: a resumed run draws the set again.
+        """
+        paths = [self.run.preview_image(self.state.step, number) for number in range(len(self.pictures))]
+        if not all(path.is_file() for path in paths):
+            try:
+                self._draw(paths)
+            except KeyboardInterrupt:
+                return False
+        write_contact_sheet(self.run, [picture.prompt for picture in self.pictures])
+        return True
+
+    def _draw(self, paths: list[Path]) -> None:
         step = self.state.step
-        paths = [self.run.preview_image(step, number) for number in range(len(self.pictures))]
-        if all(path.is_file() for path in paths):
-            return
         self.run.previews.mkdir(exist_ok=True)
         with (
             self.reporter.phase("previews", len(paths)) as tick,
@@ -46,7 +57,6 @@ class PreviewStage:
             for done, (number, image) in enumerate(render(self.renderer, self.pictures), start=1):
                 save_png(paths[number], image, picture_metadata(self.pictures[number], step, self.facts))
                 tick(done, len(paths))
-        write_contact_sheet(self.run, [picture.prompt for picture in self.pictures])
 
 
 def picture_metadata(picture: Picture, step: int, facts: Mapping[str, str]) -> dict[str, str]:

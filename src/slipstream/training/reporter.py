@@ -30,14 +30,18 @@ class Reporter:
         log_every: updates between TensorBoard points and log lines (0 = none).
         tensorboard: write TensorBoard events too.
         memory_gib: reads the peak memory of the process.
+        first_step: updates that the run's newest checkpoint holds.
+        stop: whether a stop was asked for; phases ask it between their parts.
     """
 
     def __init__(
-        self, run: RunDir, *, steps: int, log_every: int, tensorboard: bool, memory_gib: Callable[[], float]
-    ) -> None:
+        self, run: RunDir, *, steps: int, log_every: int, tensorboard: bool, memory_gib: Callable[[], float],
+        first_step: int = 0, stop: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self.run = run
-        self.progress = Progress(state="running", steps=steps)
+        self.progress = Progress(state="running", step=first_step, steps=steps)
         self.timings: dict[str, float] = defaultdict(float)
+        self._stop = stop
         self._log_every = log_every
         self._memory_gib = memory_gib
         self._recent: deque[float] = deque(maxlen=_MEDIAN_OF)
@@ -53,14 +57,35 @@ class Reporter:
         with self.run.log.open("a", encoding="utf-8") as handle:
             handle.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
+    def stop_if_asked(self) -> None:
+        """A point at which work may be left; what was done so far is kept.
+
+        Raises:
+            KeyboardInterrupt: a stop was asked for, by a signal or by the run's stop flag.
+        """
+        if self._stop():
+            raise KeyboardInterrupt
+
     @contextmanager
-    def phase(self, name: str, total: int = 0) -> Iterator[Callable[[int, int], None]]:
-        """Time a phase; yields `tick(done, total)` for its progress."""
+    def phase(self, name: str, total: int = 0, *, may_stop: bool = True) -> Iterator[Callable[[int, int], None]]:
+        """Time a phase; yields `tick(done, total)` for its progress.
+
+        Raises:
+            KeyboardInterrupt: a stop was asked for before it or at a tick before the last; not with `may_stop` off.
+        """
+        if may_stop:
+            self.stop_if_asked()
+
+        def tick(done: int, total: int) -> None:
+            self._set(done=done, total=total)
+            if may_stop and done < total:
+                self.stop_if_asked()
+
         before = self.progress
         self._set(phase=name, done=0, total=total, force=True)
         started = time.perf_counter()
         try:
-            yield lambda done, total: self._set(done=done, total=total)
+            yield tick
         finally:
             seconds = time.perf_counter() - started
             self.timings[name] += seconds
@@ -101,16 +126,16 @@ class Reporter:
             self._board_row(step, row)
 
     def end(self, state: State, message: str = "") -> None:
-        """Write the last state and the timings, and close what is open."""
-        self.save_timings()
+        """Write the last state and the timings (`timings.json`: seconds per phase of this worker), close what is open.
+
+        Raises:
+            RunError: the run folder cannot be written.
+        """
         if self._metrics is not None:
             self._metrics.close()
         if self._board is not None:
             self._board.close()
         self._set(state=state, message=message, eta_seconds=None, memory_gib=self._memory_gib(), force=True)
-
-    def save_timings(self) -> None:
-        """Write `timings.json`: seconds per phase of this worker."""
         write_json(self.run.timings, {name: round(seconds, 3) for name, seconds in self.timings.items()})
 
     @property

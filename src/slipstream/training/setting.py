@@ -87,7 +87,7 @@ def settle(config: RunConfig) -> Setting:
     dataset = build_dataset(dataset_settings(config))
     root = cache_root(config)
     adapter = adapter_source(config.model)
-    compute = choose_compute(config.job.device, config.quantization.transformer, config.quantization.text_encoder)
+    compute = settle_compute(config)
     return Setting(
         config=config,
         compute=compute,
@@ -98,6 +98,11 @@ def settle(config: RunConfig) -> Setting:
         text_cache=TensorCache(root, "texts"),
         pictures=preview_pictures(config),
     )
+
+
+def settle_compute(config: RunConfig) -> Compute:
+    """The device and the precisions, found."""
+    return choose_compute(config.job.device, config.quantization.transformer, config.quantization.text_encoder)
 
 
 def settle_model(name: str, extras: str, compute: Compute) -> ZImage:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 
 import torch
 
 from slipstream.core.atomic import write_json
+from slipstream.core.errors import RunError
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.models.z_image.layout import pad_to_multiple
 from slipstream.training.setting import Setting
@@ -35,8 +37,10 @@ def note_speed(setting: Setting, seconds_per_step: float | None) -> None:
     if seconds_per_step is None:
         return
     path = setting.latent_cache.root / "speed.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**_known(setting), _key(setting): seconds_per_step / tokens_per_step(setting)}, durable=False)
+    known = {**_known(setting), _key(setting): seconds_per_step / tokens_per_step(setting)}
+    with suppress(OSError, RunError):  # a cache that may only be read fails no training that is done
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, known, durable=False)
 
 
 def expected_seconds_per_step(setting: Setting) -> tuple[float, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slipstream.core.errors import RunError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -63,18 +65,33 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     from slipstream.training.preview_stage import picture_metadata
     from slipstream.training.setting import settle_model
 
+    _make_folder(request.out)
     compute = choose_compute(request.device, request.transformer_dtype, request.text_encoder_dtype)
     for line in compute.reasons:
         log(line)
     model = settle_model(request.model, request.extras_from, compute)
     pictures = _pictures(request)
     renderer = _renderer(request, model, pictures, log)
-    request.out.mkdir(parents=True, exist_ok=True)
+    first = _next_number(request.out)
     facts = {"model": request.model, "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in request.loras)}
     for number, image in render(renderer, pictures):
-        path = request.out / f"{number:04d}.png"
+        path = request.out / f"{first + number:04d}.png"
         save_png(path, image, picture_metadata(pictures[number], 0, facts))
         yield Sampled(pictures[number].prompt, path)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the folder for the pictures: {error}", where=str(folder), fix="give another --out."
+        ) from error
+
+
+def _next_number(folder: Path) -> int:
+    """One more than the highest numbered picture: earlier ones are never written over."""
+    return max((int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal()), default=-1) + 1
 
 
 def _pictures(request: SampleRequest) -> tuple[Picture, ...]:
