@@ -23,8 +23,8 @@ test: install
 	$(BIN)/python -m pytest
 
 check: install
-	$(BIN)/ruff format --check src tests recipes examples
-	$(BIN)/ruff check src tests recipes examples
+	$(BIN)/ruff format --check src tests recipes examples benchmarks
+	$(BIN)/ruff check src tests recipes examples benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
