@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 
+_SPINS = "1000"
+
 
 def calm_threads() -> None:
-    """Let idle OpenMP threads sleep instead of spin; must come before torch is imported.
+    """Let idle OpenMP threads spin for some microseconds, then sleep; must come before torch is imported.
 
-    With another busy process on the machine, spinning threads take the cores that the working ones need: a training
-    step of 0.1 s then takes up to 15 s (docs/LOG.md). A policy that the user has set stays.
+    Endless spinning takes the cores that working threads need when the machine has anything else to do; sleeping at
+    once costs a wake-up at every small operation (figures: docs/LOG.md). A policy that the user has set stays.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
