@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from slipstream.core.errors import DataError, DiskFullError, RunError
+from slipstream.core.errors import DataError, DiskFullError
 from slipstream.data.cache import TensorCache, latent_key, text_key
 
 
@@ -69,7 +69,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(cache, monkeypatch):
 def test_a_file_where_the_cache_folder_should_be(tmp_path):
     (tmp_path / "cache").write_text("a file")
     cache = TensorCache(tmp_path / "cache", "latents")
-    with pytest.raises(RunError):
+    with pytest.raises(DataError, match="SLIPSTREAM_CACHE"):
         cache.put("abcd", torch.zeros(1))
     with pytest.raises(DataError, match="cache cannot be read"):
         cache.get("abcd")

@@ -69,18 +69,25 @@ class TensorCache:
 
         Raises:
             DiskFullError: no space left.
-            RunError: the cache folder cannot be written.
+            DataError: the cache folder cannot be made.
+            RunError: a file in it cannot be written.
         """
         path = self.path(key)
-        with atomic_path(path, durable=False) as temporary:
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"the cache folder cannot be written ({error.strerror or error})", where=str(path.parent),
+                fix="give another one: advanced.cache_dir in the config, or the variable SLIPSTREAM_CACHE.",
+            ) from error  # fmt: skip
+        with atomic_path(path, durable=False) as temporary:
             save_file({_NAME: tensor.detach().cpu().contiguous()}, temporary)
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(
         f"the cache cannot be read ({error.strerror or error})",
-        where=str(path), fix="check its permissions, or set another cache folder.",
+        where=str(path), fix="check its permissions, or set advanced.cache_dir or SLIPSTREAM_CACHE.",
     )  # fmt: skip
 
 
