@@ -24,11 +24,30 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """One micro batch: clean latents, caption features (tokens, T) per sample, and the examples' indices."""
+    """One micro batch. Tuples hold one value a sample; an empty one stands for the usual value of each.
+
+    Attributes:
+        latents_BCHW: clean latents.
+        texts: caption features (tokens, T) per sample.
+        entry_indices: the examples' indices.
+        loss_weights: factors on the samples' losses (usual 1).
+        lora_weight: strength of the LoRA in this batch, the same for all its samples.
+        prior: whether the target is the model's own prediction without the LoRA (usual False).
+        masks_BHW: loss weight of every latent cell in [0, 1]; None where no sample has a mask.
+        mask_prior_weights: weight of the pull towards the model without LoRA where a mask is dark (usual 0).
+        preserved_texts: features of the captions that must stay as they are (trigger word replaced by its
+            class word); None where nothing is preserved.
+    """
 
     latents_BCHW: Tensor
     texts: list[Tensor]
     entry_indices: tuple[int, ...]
+    loss_weights: tuple[float, ...] = ()
+    lora_weight: float = 1.0
+    prior: tuple[bool, ...] = ()
+    masks_BHW: Tensor | None = None
+    mask_prior_weights: tuple[float, ...] = ()
+    preserved_texts: list[Tensor] | None = None
 
 
 class Loader:
