@@ -128,6 +128,19 @@ def presets(
     presets_command(name)
 
 
+@app.command()
+def explain(
+    setting: Annotated[
+        str | None, typer.Argument(help="A panel or a setting, such as training.timestep_type.", show_default=False)
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the whole reference (docs/settings.md).")] = False,
+) -> None:
+    """Explain a setting: what it does, its formula and default, when to change it, what can go wrong."""
+    from slipstream.cli.explain import explain_command
+
+    explain_command(setting, as_markdown=markdown)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one message, never a traceback."""
     calm_threads()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from slipstream.config.fields import settings_of
+from slipstream.config.reference import explanations, find_setting, markdown, shown, split_help
+from slipstream.config.run_config import RunConfig
+from slipstream.core.errors import ConfigError
+
+
+def test_every_setting_is_explained():
+    known = explanations()
+    assert set(known) == set(settings_of(RunConfig))
+    assert [path for path, one in known.items() if not one.help or not one.accepts] == []
+
+
+def test_labelled_paragraphs_are_taken_apart():
+    text = "Help over\ntwo lines.\n\nFormula: a * b\n+ c\nCareful: it bites: really."
+    assert split_help(text) == ("Help over two lines.", {"Formula": "a * b + c", "Careful": "it bites: really."})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("training.steps", ["training.steps"]),
+        ("steps", ["training.steps", "sample.steps"]),
+        ("datasets.path", ["datasets.0.path"]),
+        ("training.ema.decay", ["training.ema.decay"]),
+    ],
+)
+def test_a_setting_is_found_by_path_and_by_name(name, expected):
+    assert [one.path for one in find_setting(name)] == expected
+
+
+def test_a_panel_means_all_its_settings():
+    assert {one.path.partition(".")[0] for one in find_setting("save")} == {"save"}
+
+
+def test_names_of_other_trainers_and_misspelt_ones_are_answered():
+    with pytest.raises(ConfigError, match="no setting") as known_elsewhere:
+        find_setting("content_or_style")
+    assert "timestep_bias" in str(known_elsewhere.value)
+    with pytest.raises(ConfigError) as misspelt:
+        find_setting("training.learnin_rate")
+    assert "training.learning_rate" in str(misspelt.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("training.learning_rate", ("a number", "above 0", "to 1")),
+        ("sample.width", ("multiple of 16", "from 64")),
+        ("training.loss_type", ("`mse`", "`mae`", "`huber`")),
+        ("sample.steps", ("whole number", "nothing", "to 200")),
+        ("datasets.0.resolutions", ("a list of", "whole number")),
+    ],
+)
+def test_limits_and_choices_come_from_the_schema(path, words):
+    assert all(word in explanations()[path].accepts for word in words)
+
+
+def test_the_reference_has_every_setting_once():
+    text = markdown()
+    assert [text.count(f"### `{shown(path)}`\n") for path in explanations()] == [1] * len(explanations())
