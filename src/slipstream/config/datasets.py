@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, StrictFloat, StrictInt
 
@@ -37,6 +37,13 @@ def _extension(value: str) -> str:
     return extension
 
 
+def _some_strength(value: float) -> float:
+    if not value:
+        raise ValueError("got 0, expected a strength at which something is learned; 1 is usual")
+    return value
+
+
+Regularization = Literal["pictures", "prior"]
 Resolution = Annotated[StrictInt, Field(ge=64, le=4096)]
 
 
@@ -66,6 +73,31 @@ class DatasetPanel(BaseModel):
 
     caption_dropout: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.05
     """Share of draws in which the caption is dropped, so that it also learns without words; 0 is off."""
+
+    lora_weight: Annotated[StrictFloat, Field(ge=-2, le=2), AfterValidator(_some_strength)] = 1.0
+    """Strength of the LoRA while it learns these pictures; 1 is the strength at which it is used.
+
+    Formula: W + lora_weight * scale * B A.
+    Change it when: two sets show opposites of one quality (1 and -1 make a slider), or a set should be learned so
+    that it shows only above strength 1 (0.5).
+    Careful: pictures of different weights never share a batch; below 0 the LoRA learns to be taken away.
+    """
+
+    loss_multiplier: Annotated[StrictFloat, Field(gt=0, le=100)] = 1.0
+    """How much these pictures count in the loss, compared with the other sets.
+
+    Formula: loss of a sample * loss_multiplier.
+    Change it when: a set should guide less than the others (0.5) without being shown less often.
+    Careful: with a single set it does little, because Adam evens out the size of gradients.
+    """
+
+    regularization: Regularization | None = None
+    """Marks a set that holds the model in place instead of teaching it something new. `pictures` are learned as they
+    are; `prior` asks for what the model itself predicts without the LoRA. The trigger word is never put in front.
+
+    Change it when: the LoRA bleeds: people, objects or styles of the same kind change without the trigger word.
+    Careful: such pictures take steps from the others; with `pictures` the LoRA also learns their style.
+    """
 
     flip_horizontal: StrictBool = False
     """Mirror half of the draws. Not for faces, text, or anything with a left and a right."""

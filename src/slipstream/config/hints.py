@@ -29,6 +29,8 @@ RENAMED = {
     "caption_ext": "datasets.0.caption_extension",
     "caption_dropout_rate": "datasets.0.caption_dropout",
     "cache_latents_to_disk": "datasets.0.cache_latents",
+    "is_reg": "datasets.0.regularization",
+    "network_weight": "datasets.0.lora_weight",
     "flip_x": "datasets.0.flip_horizontal",
     "training_folder": "job.output_dir",
     "arch": "model.variant",
@@ -50,7 +52,6 @@ ABSENT = {
     "dop": "output preservation (DOP) is not in this version",
     "gradient_checkpointing": "gradient checkpointing is not in this version",
     "compile": "compilation is not in this version",
-    "is_reg": "regularization sets are not in this version",
     "mask_path": "masks are not in this version",
     "epochs": "the length is given in training.steps; `slipstream plan` shows how many epochs they are",
 }

@@ -33,8 +33,10 @@ def caption_path(image_path: Path, extension: str) -> Path:
     return image_path.with_suffix(f".{extension.lstrip('.')}")
 
 
-def caption_for(image_path: Path, extension: str, default_caption: str, trigger_word: str) -> Caption:
-    """The caption that a picture is trained with.
+def caption_for(
+    image_path: Path, extension: str, default_caption: str, trigger_word: str, in_front: bool = True
+) -> Caption:
+    """The caption that a picture is trained with; `in_front` False only fills `[trigger]` in.
 
     Raises:
         CaptionError: the caption file cannot be read as text.
@@ -44,7 +46,8 @@ def caption_for(image_path: Path, extension: str, default_caption: str, trigger_
     text = written or fold(default_caption)
     source: CaptionSource = "file" if written else "default" if text else "none"
     word = trigger_word.strip()
-    return Caption(with_trigger(text, word), source, not word and _PLACEHOLDER.search(text) is not None)
+    final = with_trigger(text, word) if in_front else fill_trigger(text, word)
+    return Caption(final, source, not word and _PLACEHOLDER.search(text) is not None)
 
 
 def read_caption(path: Path) -> str:
@@ -97,4 +100,9 @@ def with_trigger(caption: str, trigger_word: str) -> str:
 
 def has_word(text: str, word: str) -> bool:
     """Whether `word` stands in `text` as a whole word, in any case."""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+    return find_word(word).search(text) is not None
+
+
+def find_word(word: str) -> re.Pattern[str]:
+    """Matches `word` where it stands as a whole word, in any case."""
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from slipstream.core.errors import DataError
 from slipstream.data.buckets import Bucket, choose_buckets
+from slipstream.data.caption_variants import CaptionVariant, caption_variants, dropped_variants
 from slipstream.data.scan import FolderScan, ImageFile, Skipped, scan_folder
-from slipstream.data.settings import MIN_SIDE, DatasetSettings
+from slipstream.data.settings import MIN_SIDE, DatasetSettings, Regularization
 
 
 @dataclass(frozen=True)
@@ -18,19 +19,43 @@ class Example:
 
     Args:
         index: its place in `Dataset.examples`.
-        caption: as trained, trigger word included.
-        dropped_caption: what stands in its place when the caption is dropped: the trigger word, or nothing.
+        captions: every form in which its caption is trained.
+        dropped_captions: what stands in the place of each form when the caption is dropped.
+        lora_weight: strength of the LoRA in its batches.
+        loss_multiplier: factor on its loss.
+        regularization: None for what is to be learned.
     """
 
     index: int
     image: ImageFile
     bucket: Bucket
-    caption: str
-    dropped_caption: str
+    captions: tuple[CaptionVariant, ...]
+    dropped_captions: tuple[CaptionVariant, ...]
     caption_dropout: float
     num_repeats: int
     flip_horizontal: bool
     cache_latents: bool
+    lora_weight: float
+    loss_multiplier: float
+    regularization: Regularization | None
+
+    @property
+    def caption(self) -> str:
+        """Its caption as trained, trigger word included; the first form where it has several."""
+        return self.captions[0].text
+
+    @property
+    def dropped_caption(self) -> str:
+        """What stands in its place when the caption is dropped: the trigger word, or nothing."""
+        return self.dropped_captions[0].text
+
+    def caption_at(self, variant: int, dropped: bool) -> CaptionVariant:
+        """The caption of a draw."""
+        return (self.dropped_captions if dropped else self.captions)[variant]
+
+    def possible_captions(self) -> tuple[CaptionVariant, ...]:
+        """All that draws can meet."""
+        return self.captions + (self.dropped_captions if self.caption_dropout > 0 else ())
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,7 @@ class Dataset:
         warnings: what looks like a mistake, one line each.
         num_images: pictures that are trained on, each counted once per folder.
         num_repeated: buckets left out because a lower resolution gave the picture the same one.
+        needs_blank_caption: whether training asks for the empty caption besides those of the draws.
     """
 
     examples: tuple[Example, ...]
@@ -52,6 +78,7 @@ class Dataset:
     warnings: tuple[str, ...]
     num_images: int
     num_repeated: int
+    needs_blank_caption: bool = False
 
     @property
     def samples_per_epoch(self) -> int:
@@ -59,9 +86,11 @@ class Dataset:
         return sum(example.num_repeats for example in self.examples)
 
     def captions(self) -> list[str]:
-        """Every caption that training can meet, sorted; those that replace dropped ones too."""
-        dropped = {example.dropped_caption for example in self.examples if example.caption_dropout > 0}
-        return sorted({example.caption for example in self.examples} | dropped)
+        """Every caption that training can meet, sorted; those that replace dropped ones and preserved ones too."""
+        variants = {variant for example in self.examples for variant in example.possible_captions()}
+        preserved = {variant.preserved for variant in variants if variant.preserved is not None}
+        blank = {""} if self.needs_blank_caption else set()
+        return sorted({variant.text for variant in variants} | preserved | blank)
 
     def bucket_table(self) -> list[tuple[Bucket, int, int]]:
         """(bucket, examples, samples per epoch) by rising size."""
@@ -73,15 +102,22 @@ class Dataset:
         return [(bucket, examples[bucket], samples[bucket]) for bucket in order]
 
 
-def build_dataset(settings: Sequence[DatasetSettings]) -> Dataset:
+def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool = False) -> Dataset:
     """Scan folders and sort their pictures into buckets.
 
+    Args:
+        settings: one per folder.
+        needs_blank_caption: the empty caption is asked for besides those of the draws.
+
     Raises:
-        DataError: no folder is given, one cannot be used, or all its pictures are too small.
+        DataError: no folder is given, one cannot be used, all its pictures are too small, or the folders
+            preserve different captions.
         CaptionError: a caption file is not text in UTF-8.
     """
     if not settings:
         raise DataError("no dataset is given", fix="name at least one folder of pictures.")
+    if len({(one.class_word, one.preserves_blank) for one in settings}) > 1:
+        raise DataError("the datasets preserve different captions", fix="give all of them the same class word.")
     examples: list[Example] = []
     skipped: list[Skipped] = []
     warnings: list[str] = []
@@ -96,7 +132,9 @@ def build_dataset(settings: Sequence[DatasetSettings]) -> Dataset:
         warnings += [*scan.warnings, *notes]
         num_images += len(scan.images) - len(too_small)
         num_repeated += repeated
-    return Dataset(tuple(examples), folders, tuple(skipped), tuple(warnings), num_images, num_repeated)
+    return Dataset(
+        tuple(examples), folders, tuple(skipped), tuple(warnings), num_images, num_repeated, needs_blank_caption
+    )
 
 
 def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[Skipped], list[str], int]:
@@ -130,12 +168,15 @@ def _example(index: int, image: ImageFile, bucket: Bucket, settings: DatasetSett
         index=index,
         image=image,
         bucket=bucket,
-        caption=image.caption,
-        dropped_caption=settings.trigger_word.strip(),
+        captions=caption_variants(image, settings),
+        dropped_captions=dropped_variants(settings),
         caption_dropout=settings.caption_dropout,
         num_repeats=settings.num_repeats,
         flip_horizontal=settings.flip_horizontal,
         cache_latents=settings.cache_latents,
+        lora_weight=settings.lora_weight,
+        loss_multiplier=settings.loss_multiplier,
+        regularization=settings.regularization,
     )
 
 

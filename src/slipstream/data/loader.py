@@ -116,13 +116,20 @@ class Loader:
         examples = [self._examples[draw.example_index] for draw in draws]
         latents = [self._latents(example, draw.flipped) for example, draw in zip(examples, draws, strict=True)]
         captions = [
-            example.dropped_caption if draw.dropped else example.caption
+            example.caption_at(draw.caption_variant, draw.dropped)
             for example, draw in zip(examples, draws, strict=True)
         ]
+        preserved = [caption.preserved for caption in captions if caption.preserved is not None]
+        weights = tuple(example.loss_multiplier for example in examples)
+        prior = tuple(example.regularization == "prior" for example in examples)
         return TrainingBatch(
             latents_BCHW=torch.stack(latents),
-            texts=[self._features(caption) for caption in captions],
+            texts=[self._features(caption.text) for caption in captions],
             entry_indices=tuple(draw.example_index for draw in draws),
+            loss_weights=weights if set(weights) != {1.0} else (),
+            lora_weight=examples[0].lora_weight,
+            prior=prior if any(prior) else (),
+            preserved_texts=[self._features(caption) for caption in preserved] or None,
         )
 
 

@@ -10,26 +10,28 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from slipstream.core.seeding import derive_seed
-from slipstream.data.dataset import Dataset
+from slipstream.data.buckets import Bucket
+from slipstream.data.dataset import Dataset, Example
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample of a batch: `dropped` trains it without its caption."""
+    """One sample of a batch: `dropped` trains it without its caption, `caption_variant` names the caption's form."""
 
     example_index: int
     flipped: bool
     dropped: bool
+    caption_variant: int = 0
 
 
 class BucketSampler:
-    """Batches of one bucket each, always full, every sample at least once an epoch.
+    """Batches of one group each, always full, every sample at least once an epoch.
 
-    An epoch shuffles the samples (examples times repeats) of each bucket, cuts them into batches, and
-    shuffles the batches of all buckets. A bucket whose samples do not fill its last batch completes it with
-    further draws from a fresh shuffle of the same bucket, those not yet in that batch first. These extra
-    draws are the only samples seen more often than their repeats say: fewer than `batch_size` per bucket
-    and epoch.
+    A group is what can stand in one batch: one bucket and one LoRA weight. An epoch shuffles the samples
+    (examples times repeats) of each group, cuts them into batches, and shuffles the batches of all groups. A
+    group whose samples do not fill its last batch completes it with further draws from a fresh shuffle of the
+    same group, those not yet in that batch first. These extra draws are the only samples seen more often than
+    their repeats say: fewer than `batch_size` per group and epoch.
 
     Args:
         dataset: its examples.
@@ -43,7 +45,7 @@ class BucketSampler:
         self._examples = dataset.examples
         self._batch_size = batch_size
         self._seed = seed
-        self._groups = _samples_by_bucket(dataset)
+        self._groups = _samples_by_group(dataset)
         self.batches_per_epoch = sum(-(-len(samples) // batch_size) for samples in self._groups)
         self._epoch = lru_cache(maxsize=4)(self._shuffled_epoch)
 
@@ -57,7 +59,13 @@ class BucketSampler:
         dice = random.Random(derive_seed(self._seed, "data", micro_step, row))
         # both are always thrown, so switching one of them on leaves the other as it was
         heads, chance = dice.random() < 0.5, dice.random()
-        return Draw(index, heads and example.flip_horizontal, chance < example.caption_dropout)
+        flipped, dropped = heads and example.flip_horizontal, chance < example.caption_dropout
+        return Draw(index, flipped, dropped, self._caption_variant(example, micro_step, row))
+
+    def _caption_variant(self, example: Example, micro_step: int, row: int) -> int:
+        # dice of its own, so that more forms of captions leave flips and drops as they were
+        dice = random.Random(derive_seed(self._seed, "caption", micro_step, row))
+        return dice.randrange(len(example.captions))
 
     def _shuffled_epoch(self, epoch: int) -> tuple[tuple[int, ...], ...]:
         dice = random.Random(derive_seed(self._seed, "data", epoch))
@@ -66,7 +74,7 @@ class BucketSampler:
         return tuple(batches)
 
     def _batches(self, samples: tuple[int, ...], dice: random.Random) -> list[tuple[int, ...]]:
-        """The samples of one bucket in full batches."""
+        """The samples of one group in full batches."""
         size = self._batch_size
         order = _shuffled(samples, dice)
         last = order[len(order) - len(order) % size :]
@@ -76,17 +84,14 @@ class BucketSampler:
         return [tuple(order[start : start + size]) for start in range(0, len(order), size)]
 
 
-def _samples_by_bucket(dataset: Dataset) -> tuple[tuple[int, ...], ...]:
-    """Example indices, each as often as it repeats, per bucket."""
-    return tuple(
-        tuple(
-            example.index
-            for example in dataset.examples
-            if example.bucket == bucket
-            for _ in range(example.num_repeats)
-        )
-        for bucket, _, _ in dataset.bucket_table()
-    )
+def _samples_by_group(dataset: Dataset) -> tuple[tuple[int, ...], ...]:
+    """Example indices, each as often as it repeats, per bucket (by rising size) and LoRA weight."""
+    groups: dict[tuple[int, Bucket, float], list[int]] = {}
+    for example in dataset.examples:
+        bucket = example.bucket
+        group = groups.setdefault((bucket.width * bucket.height, bucket, example.lora_weight), [])
+        group += [example.index] * example.num_repeats
+    return tuple(tuple(groups[key]) for key in sorted(groups))
 
 
 def _shuffled(samples: tuple[int, ...], dice: random.Random) -> list[int]:

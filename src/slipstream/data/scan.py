@@ -70,7 +70,13 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
         raise _empty(folder, others)
     # captions first: a bad one is an error, better told before minutes of decoding
     captions = {
-        path: caption_for(path, settings.caption_extension, settings.default_caption, settings.trigger_word)
+        path: caption_for(
+            path,
+            settings.caption_extension,
+            settings.default_caption,
+            settings.trigger_word,
+            in_front=settings.regularization is None,
+        )
         for path in paths
     }
     images, broken = _decode_all(paths, captions)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from slipstream.core.errors import DataError
+
+Regularization = Literal["pictures", "prior"]
 
 MIN_SIDE = 64
 """The shortest side (pixels) that a picture may have in training."""
@@ -25,6 +28,12 @@ class DatasetSettings:
         flip_horizontal: mirror every second draw on average.
         cache_latents: keep latents on disk instead of encoding at every step.
         trigger_word: what `[trigger]` stands for; put in front of captions that lack it.
+        lora_weight: strength of the LoRA while it learns these pictures; 1 is as it will be used, below 0 the opposite.
+        loss_multiplier: factor on the loss of these pictures.
+        regularization: pictures that hold the model in place, whose captions get no trigger word put in front:
+            `pictures` are learned as they are, `prior` asks for the model's own prediction without the LoRA.
+        class_word: replaces the trigger word in captions whose prediction is preserved; None preserves none.
+        preserves_blank: whether the prediction for the empty caption is preserved instead.
 
     Raises:
         DataError: a value is out of its range.
@@ -39,6 +48,16 @@ class DatasetSettings:
     flip_horizontal: bool = False
     cache_latents: bool = True
     trigger_word: str = ""
+    lora_weight: float = 1.0
+    loss_multiplier: float = 1.0
+    regularization: Regularization | None = None
+    class_word: str | None = None
+    preserves_blank: bool = False
+
+    @property
+    def front_word(self) -> str:
+        """The trigger word that captions get, "" in a regularization set."""
+        return "" if self.regularization else self.trigger_word.strip()
 
     def __post_init__(self) -> None:
         if not self.resolutions:
@@ -52,6 +71,15 @@ class DatasetSettings:
             )
         if not 0 <= self.caption_dropout <= 1:
             self._refuse(f"caption_dropout is {self.caption_dropout}, expected 0 to 1", "0.05 is a good start.")
+        if not self.lora_weight:
+            self._refuse("lora_weight is 0, at which nothing is learned", "1 is the usual strength.")
+        if not self.loss_multiplier > 0:
+            self._refuse(
+                f"loss_multiplier is {self.loss_multiplier:g}, expected more than 0",
+                "1 is usual, 0.5 counts the set half.",
+            )
+        if self.class_word is not None and self.preserves_blank:
+            self._refuse("class_word and preserves_blank are both set", "preserve one or the other.")
 
     def _refuse(self, message: str, fix: str) -> None:
         raise DataError(message, where=str(self.path), fix=fix)

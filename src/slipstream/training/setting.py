@@ -124,6 +124,9 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             flip_horizontal=panel.flip_horizontal,
             cache_latents=panel.cache_latents,
             trigger_word=config.job.trigger_word,
+            lora_weight=panel.lora_weight,
+            loss_multiplier=panel.loss_multiplier,
+            regularization=panel.regularization,
         )
         for panel in config.datasets
     ]
