@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipstream.config.fields import settings_of
-from slipstream.config.reference import explanations, find_setting, markdown, shown, split_help
+from slipstream.config.fields import settings_of, split_help
+from slipstream.config.reference import explanations, find_setting, markdown, shown
 from slipstream.config.run_config import RunConfig
 from slipstream.core.errors import ConfigError
 

@@ -31,12 +31,23 @@ class AdvancedPanel(BaseModel):
     and eps."""
 
     log_every: Annotated[StrictInt, Field(ge=0)] = 10
-    """Write a log line and a TensorBoard point every this many steps; 0 is off. `metrics.jsonl` has every
-    step anyway."""
+    """Write a TensorBoard point every this many steps; 0 is off. `metrics.jsonl` has every step anyway.
+
+    Change it when: a short run should show every step (1).
+    Careful: TensorBoard files grow with every point.
+    """
 
     tensorboard: StrictBool = True
-    """Write TensorBoard files (loss, learning rate, gradient norm) into the run folder."""
+    """Write TensorBoard files (loss, learning rate, gradient norm) into the run folder.
+
+    Change it when: you only look at report.html, which needs none of them.
+    Careful: switched off in a resumed run, its curves end there.
+    """
 
     cache_dir: Path | None = None
     """Folder for encoded pictures and captions, shared between runs. Left out: the environment variable
-    SLIPSTREAM_CACHE if set, else ~/.cache/slipstream."""
+    SLIPSTREAM_CACHE if set, else ~/.cache/slipstream.
+
+    Change it when: the home folder is small or on a slow network disk.
+    Careful: it may be deleted at any time; what is missing is encoded again.
+    """

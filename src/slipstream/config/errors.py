@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from slipstream.config.fields import Panel, fields_of, panels_at, settings_of
+from slipstream.config.fields import Panel, fields_of, panels_at, settings_of, split_help
 from slipstream.config.hints import hint_for
 from slipstream.config.variants import VARIANTS
 from slipstream.core.errors import ConfigError
@@ -123,7 +123,7 @@ def _missing(path: Path, root: Panel) -> Problem:
     name = str(path[-1])
     field = fields_of(panels_at(root, path[:-1])).get(name)
     panels = panels_at(root, path)
-    about = (field.description if field else None) or (panels[0].__doc__ if panels else None) or ""
+    about = (split_help(field.description or "")[0] if field else None) or (panels[0].__doc__ if panels else None) or ""
     return Problem(dotted(path), f"is missing, and must be given. {' '.join(about.split())}".rstrip(". "))
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 Panel = type[BaseModel]
+LABELS = ("Formula", "Unit", "Change it when", "Careful")
+"""Labels of a docstring's paragraphs after the first, which is the help."""
 
 
 def panels_in(annotation: Any) -> tuple[Panel, ...]:
@@ -47,3 +49,16 @@ def _settings(panels: tuple[Panel, ...], prefix: str) -> Iterator[tuple[str, Fie
             continue
         place = "0." if str(field.annotation).startswith("tuple[") else ""
         yield from _settings(inner, f"{prefix}{name}.{place}")
+
+
+def split_help(docstring: str) -> tuple[str, dict[str, str]]:
+    """(help, further paragraphs by label) of a field's docstring."""
+    parts: dict[str, list[str]] = {"": []}
+    label = ""
+    for line in docstring.splitlines():
+        start, colon, rest = line.strip().partition(":")
+        if colon and start in LABELS:
+            label, line = start, rest
+        parts.setdefault(label, []).append(line.strip())
+    joined = {label: " ".join(" ".join(lines).split()) for label, lines in parts.items()}
+    return joined.pop(""), joined

@@ -47,18 +47,39 @@ class JobPanel(BaseModel):
 
     name: Annotated[str, AfterValidator(_folder_name)]
     """Name of the run, of its folder and of the LoRA file, such as `zimage_char_anna_v1`. Letters, digits,
-    `.`, `_`, `-`."""
+    `.`, `_`, `-`.
+
+    Change it when: you try other settings; one name is one run.
+    Careful: a name that is taken is refused; `--fresh` moves the earlier run aside.
+    """
 
     trigger_word: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_trigger)] = ""
     """Word that calls up what the LoRA learned; it replaces `[trigger]` in captions and prompts, and is put
-    in front of captions that lack it. Choose a word the model does not know, or leave it empty."""
+    in front of captions that lack it. Choose a word the model does not know, or leave it empty.
+
+    Change it when: the LoRA should act only when asked for (`zchar_anna`, `zstyle_pencil`); with
+    training.preservation it becomes truly opt-in.
+    Careful: a word the model knows ("anna", "pencil") brings its old meaning along.
+    """
 
     device: Annotated[str, AfterValidator(_device_name)] = "auto"
-    """Where to train: `auto` (a GPU if there is one), `cpu`, `cuda`, or `cuda:N` for GPU number N."""
+    """Where to train: `auto` (a GPU if there is one), `cpu`, `cuda`, or `cuda:N` for GPU number N.
+
+    Change it when: there are several GPUs and the first one is busy.
+    Careful: on the CPU only the tiny models train in reasonable time.
+    """
 
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] = 42
     """Start of every random draw of the training. The same seed, data and settings give the same LoRA on one
-    device."""
+    device.
+
+    Change it when: you want to know whether a difference between two trainings is more than luck.
+    Careful: comparing two settings needs the same seed in both.
+    """
 
     output_dir: Path = Path("runs")
-    """Folder in which the run's own folder is made; a relative path starts at the current directory."""
+    """Folder in which the run's own folder is made; a relative path starts at the current directory.
+
+    Change it when: runs should go to a larger disk.
+    Careful: a run with many previews and checkpoints takes some GiB.
+    """

@@ -78,19 +78,37 @@ class TurboModel(BaseModel):
 
     variant: Literal["turbo"] = "turbo"
     """Which kind of base this is: `turbo`, `de_turbo` or `base`. Turbo keeps 8-step speed and fits most
-    LoRAs."""
+    LoRAs.
+
+    Change it when: the training is very long (de_turbo), or the LoRA will be used on the undistilled model (base).
+    Careful: preview a LoRA on the base it is made for: Turbo with 8 steps and no guidance, De-Turbo with 20-30 steps
+    and CFG 2-3, Base with 28-50 steps and CFG 3-5.
+    """
 
     name_or_path: ModelName = VARIANTS["turbo"].default_repo
     """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, or `tiny/turbo` (packaged,
-    for trying out)."""
+    for trying out).
+
+    Change it when: the model lies in a folder of yours, or you train on a fine-tune of Turbo.
+    Careful: a LoRA works best on the base it was trained on.
+    """
 
     extras_from: ExtrasName | None = None
     """Where text encoder, tokenizer, VAE and scheduler come from if the base lacks them; normally left
-    out."""
+    out.
+
+    Change it when: the base is a transformer alone; name a complete Z-Image model here.
+    Careful: other encoders than the base was trained with give features it does not understand.
+    """
 
     training_adapter: AdapterName = "v2"
     """De-distils Turbo while training and is removed afterwards: `v2`, `v1` (try it if v2 is unstable),
-    `org/repo/file.safetensors`, or a path. `none` trains without one and breaks the 8 steps."""
+    `org/repo/file.safetensors`, or a path. `none` trains without one and breaks the 8 steps.
+
+    Formula: while training y = W x + (adapter) + (LoRA); in previews and in use y = W x + (LoRA).
+    Change it when: v2 trains noisily, drifts or leaves artefacts: train once more with v1, all else equal.
+    Careful: without an adapter the LoRA soon needs 20-30 steps and CFG, which defeats Turbo.
+    """
 
 
 class DeTurboModel(BaseModel):

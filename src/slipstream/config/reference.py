@@ -17,13 +17,12 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from slipstream.config.fields import Panel, fields_of, panels_at, panels_in, settings_of
+from slipstream.config.fields import Panel, fields_of, panels_at, panels_in, settings_of, split_help
 from slipstream.config.hints import hint_for
 from slipstream.config.run_config import RunConfig
 from slipstream.config.yaml_text import write_yaml
 from slipstream.core.errors import ConfigError
 
-LABELS = ("Formula", "Unit", "Change it when", "Careful")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 _LIMITS = ((annotated_types.Gt, "gt", "above"), (annotated_types.Ge, "ge", "from"), (annotated_types.Lt, "lt", "below"),
            (annotated_types.Le, "le", "to"), (annotated_types.MultipleOf, "multiple_of", "a multiple of"))  # fmt: skip
@@ -106,19 +105,6 @@ def _bullets(one: Explanation) -> list[str]:
 def _explanation(path: str, field: FieldInfo) -> Explanation:
     text, details = split_help(field.description or "")
     return Explanation(path, text, details, accepts(field), _default(path, field))
-
-
-def split_help(docstring: str) -> tuple[str, dict[str, str]]:
-    """(help, further paragraphs by label) of a field's docstring."""
-    parts: dict[str, list[str]] = {"": []}
-    label = ""
-    for line in docstring.splitlines():
-        start, colon, rest = line.strip().partition(":")
-        if colon and start in LABELS:
-            label, line = start, rest
-        parts.setdefault(label, []).append(line.strip())
-    joined = {label: " ".join(" ".join(lines).split()) for label, lines in parts.items()}
-    return joined.pop(""), joined
 
 
 def accepts(field: FieldInfo) -> str:
