@@ -15,6 +15,7 @@ from slipstream.core.seeding import derive_seed
 from slipstream.data.loader import Loader
 from slipstream.models.z_image.family import predictor
 from slipstream.models.z_image.latents import ImageCodec
+from slipstream.precision.checkpointing import RunBlock, block_runner
 from slipstream.previews.render import Renderer
 from slipstream.runs.layout import RunDir
 from slipstream.training.checkpoint import (
@@ -168,11 +169,17 @@ def step_settings(setting: Setting) -> StepSettings:
     )
 
 
+def training_blocks(setting: Setting) -> RunBlock:
+    """How the training forward runs its blocks; previews and predictions without gradients run them directly."""
+    return block_runner(setting.config.training.gradient_checkpointing)
+
+
 def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     """The job that `loop.train` runs."""
     setting, state, reporter = prepared.setting, prepared.state, prepared.reporter
     training = setting.config.training
-    settings, predict = step_settings(setting), predictor(prepared.adapted.transformer)
+    settings = step_settings(setting)
+    predict = predictor(prepared.adapted.transformer, training_blocks(setting))
     batches_per_epoch = prepared.loader.batches_per_epoch
     timing = {"started": 0.0}
 

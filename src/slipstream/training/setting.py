@@ -60,12 +60,20 @@ class Setting:
         facts = VARIANTS[self.config.model.variant]
         lines = [f"model: {self.config.model.name_or_path} ({facts.label})"]
         lines += [f"  {line}" for line in self.model.parts.describe()]
-        return [*lines, self._adapter_line(), *self.compute.reasons, f"cache: {self.latent_cache.root}"]
+        return [
+            *lines, self._adapter_line(), *self.compute.reasons, self._checkpointing_line(),
+            f"cache: {self.latent_cache.root}",
+        ]  # fmt: skip
 
     def remarks(self) -> list[str]:
         """Pictures left out and what looks like a mistake in the data, one line each."""
         skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
         return [*skipped, *(f"warning: {line}" for line in self.dataset.warnings)]
+
+    def _checkpointing_line(self) -> str:
+        if self.config.training.gradient_checkpointing == "none":
+            return "gradient checkpointing: none (every activation is kept: fastest)"
+        return "gradient checkpointing: full (each block runs again in the backward pass: slower, far less memory)"
 
     def _adapter_line(self) -> str:
         if self.adapter is not None:

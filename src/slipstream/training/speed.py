@@ -65,7 +65,9 @@ def _flops(device: torch.device) -> float:
 
 def _key(setting: Setting) -> str:
     weights = weights_identity(setting.model.parts.folders["transformer"])
-    return f"{setting.compute.reasons[0].split(' (')[0]} {setting.compute.transformer_dtype} {weights[:12]}"
+    key = f"{setting.compute.reasons[0].split(' (')[0]} {setting.compute.transformer_dtype} {weights[:12]}"
+    checkpointing = setting.config.training.gradient_checkpointing
+    return key if checkpointing == "none" else f"{key} checkpointing {checkpointing}"
 
 
 def _known(setting: Setting) -> dict[str, float]:

@@ -26,6 +26,7 @@ from slipstream.models.z_image.loading import (
 from slipstream.models.z_image.prediction import TextBatch, predict_velocity
 from slipstream.models.z_image.resolve import ModelParts
 from slipstream.models.z_image.text import TextEncoder
+from slipstream.precision.checkpointing import RunBlock, run_directly
 
 ADAPTER_ROOT = "layers"
 """Where LoRAs go: the main blocks. The refiners stay frozen, so neither needs a gradient."""
@@ -72,13 +73,16 @@ class ZImage:
         return load_sampling_shift(self.parts.folders["scheduler"])
 
 
-def predictor(transformer: nn.Module) -> Callable[[Tensor, Tensor, list[Tensor]], Tensor]:
-    """(noisy_BCHW, sigma_B, caption features (tokens, T) per sample) -> velocity_BCHW in fp32."""
+def predictor(transformer: nn.Module, run: RunBlock = run_directly) -> Callable[[Tensor, Tensor, list[Tensor]], Tensor]:
+    """(noisy_BCHW, sigma_B, caption features (tokens, T) per sample) -> velocity_BCHW in fp32.
+
+    `run` calls each block (see `precision.checkpointing`).
+    """
     weight = next(transformer.parameters())
     device, dtype = weight.device, weight.dtype
 
     def predict(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
-        return predict_velocity(transformer, noisy_BCHW, sigma_B, TextBatch.of(texts, device, dtype))
+        return predict_velocity(transformer, noisy_BCHW, sigma_B, TextBatch.of(texts, device, dtype), run)
 
     return predict
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slipstream.models.z_image.layout import Rotary, StreamLayout
+from slipstream.precision.checkpointing import RunBlock, run_directly
 
 PATCH = 2
 
@@ -71,7 +72,9 @@ def unpatchify(patches_BNP: Tensor, height_tokens: int, width_tokens: int) -> Te
     return patches.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, height_tokens * PATCH, width_tokens * PATCH)
 
 
-def context_tokens(transformer: nn.Module, text_BLT: Tensor, is_text_BL: Tensor, layout: StreamLayout) -> Tensor:
+def context_tokens(
+    transformer: nn.Module, text_BLT: Tensor, is_text_BL: Tensor, layout: StreamLayout, run: RunBlock = run_directly
+) -> Tensor:
     """Caption branch (B, L, D): a constant of the caption, since `context_refiner` sees neither time nor image.
 
     `is_text_BL` is True on real caption tokens; the others become the learned pad token.
@@ -80,14 +83,18 @@ def context_tokens(transformer: nn.Module, text_BLT: Tensor, is_text_BL: Tensor,
     tokens = model.cap_embedder(text_BLT)
     tokens = torch.where(is_text_BL.unsqueeze(-1), tokens, model.cap_pad_token.to(tokens.dtype))
     for block in model.context_refiner:
-        tokens = plain_block(block, tokens, layout.text, layout.text_mask)
+        tokens = run(plain_block, block, tokens, layout.text, layout.text_mask)
     return tokens
 
 
 def network_output(
-    transformer: nn.Module, latents_BCHW: Tensor, time_B: Tensor, context_BLD: Tensor, layout: StreamLayout
-) -> Tensor:
-    """The network's raw output (B, C, H, W) at network time `time_B` in [0, 1] (fp32; 0 = noise, 1 = clean)."""
+    transformer: nn.Module, latents_BCHW: Tensor, time_B: Tensor, context_BLD: Tensor, layout: StreamLayout,
+    run: RunBlock = run_directly,
+) -> Tensor:  # fmt: skip
+    """The network's raw output (B, C, H, W) at network time `time_B` in [0, 1] (fp32; 0 = noise, 1 = clean).
+
+    `run` calls each block: directly, or so that its activations are made anew in the backward pass.
+    """
     model: Any = transformer
     key = f"{PATCH}-1"
     time_BD = model.t_embedder(time_B.float() * model.t_scale).type_as(latents_BCHW)
@@ -97,9 +104,9 @@ def network_output(
         pads = model.x_pad_token.to(image.dtype).expand(image.shape[0], padding, -1)
         image = torch.cat((image, pads), dim=1)
     for block in model.noise_refiner:
-        image = modulated_block(block, image, time_BD, layout.image, None)
+        image = run(modulated_block, block, image, time_BD, layout.image, None)
     stream = torch.cat((image, context_BLD.type_as(image)), dim=1)
     for block in model.layers:
-        stream = modulated_block(block, stream, time_BD, layout.joint, layout.joint_mask)
+        stream = run(modulated_block, block, stream, time_BD, layout.joint, layout.joint_mask)
     patches = model.all_final_layer[key](stream[:, : layout.num_image_tokens], c=time_BD)
     return unpatchify(patches, layout.height_tokens, layout.width_tokens)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from slipstream.models.z_image.forward import PATCH, context_tokens, network_output
 from slipstream.models.z_image.layout import RopeSpec, StreamLayout, build_layout, pad_to_multiple
+from slipstream.precision.checkpointing import RunBlock, run_directly
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,18 @@ def layout_for(transformer: nn.Module, latents_BCHW: Tensor, text: TextBatch) ->
     return build_layout(RopeSpec.of(transformer), padded, height // PATCH, width // PATCH, latents_BCHW.device)
 
 
-def predict_velocity(transformer: nn.Module, noisy_BCHW: Tensor, sigma_B: Tensor, text: TextBatch) -> Tensor:
+def predict_velocity(
+    transformer: nn.Module, noisy_BCHW: Tensor, sigma_B: Tensor, text: TextBatch, run: RunBlock = run_directly
+) -> Tensor:
     """Predicted velocity (noise - clean), fp32, shape (B, C, H, W).
 
     Args:
         noisy_BCHW: scaled latents; cast to the transformer's dtype for the pass.
         sigma_B: noise level in [0, 1], fp32.
         text: caption features; captions of different lengths may share a batch.
+        run: how each block is called (see `precision.checkpointing`).
     """
     layout = layout_for(transformer, noisy_BCHW, text)
-    context = context_tokens(transformer, text.hidden_BLT, text.is_text_BL, layout)
+    context = context_tokens(transformer, text.hidden_BLT, text.is_text_BL, layout, run)
     dtype = text.hidden_BLT.dtype
-    return -network_output(transformer, noisy_BCHW.to(dtype), 1 - sigma_B.float(), context, layout).float()
+    return -network_output(transformer, noisy_BCHW.to(dtype), 1 - sigma_B.float(), context, layout, run).float()
