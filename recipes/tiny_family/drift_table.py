@@ -41,7 +41,7 @@ VARIANTS = {
 CONFIG = """\
 job: {name: drift}
 model: {variant: turbo}
-training: {batch_size: 2, optimizer: adamw, learning_rate: 1.0e-3, cache_text_embeddings: true}
+training: {batch_size: 2, optimizer: adamw, learning_rate: 1.0e-3, text_encoder: cache}
 save: {every: 0}
 sample: {prompts: [], at_start: false}
 datasets: [{path: control, resolutions: [128], caption_dropout: 0.0}]

@@ -58,7 +58,7 @@ def test_the_guides_settings_need_no_advice():
         (["sample.prompts=[a, b]"], 20, "will not show what the LoRA learned"),
         (["job.trigger_word=''"], 20, "nothing takes its place"),
         (["datasets.0.caption_dropout=0.5"], 20, "datasets.0.caption_dropout 0.5"),
-        (["training.cache_text_embeddings=false"], 20, "7.5 GiB"),
+        (["training.text_encoder=keep"], 20, "7.5 GiB"),
         (["quantization.transformer=fp32"], 20, "23 GiB"),
         (["training.ema.decay=0.9999"], 20, "lag far behind"),
         ([*TINY, "sample.width=1024"], 20, "tiny models draw 128 x 128"),

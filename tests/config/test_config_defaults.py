@@ -28,7 +28,7 @@ def test_the_guides_baseline_is_the_default():
     assert (chosen.learning_rate, chosen.weight_decay) == (0.0001, 0.0001)
     assert (chosen.loss_type, chosen.timestep_type, chosen.timestep_bias) == ("mse", "weighted", "balanced")
     assert chosen.ema is None
-    assert chosen.cache_text_embeddings
+    assert chosen.text_encoder == "cache"
     (folder,) = CONFIG.datasets
     assert folder.resolutions == (512, 768, 1024)
     assert (folder.caption_dropout, folder.cache_latents) == (0.05, True)

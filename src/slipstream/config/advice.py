@@ -100,10 +100,10 @@ def _memory(config: RunConfig) -> Iterator[str]:
             "quantization.transformer fp32 needs about 23 GiB for the weights alone and is slower; bf16 is "
             "full quality."
         )
-    if not config.training.cache_text_embeddings:
+    if config.training.text_encoder == "keep":
         yield (
-            "training.cache_text_embeddings is off: the text encoder (about 7.5 GiB) stays loaded and runs "
-            "at every step."
+            "training.text_encoder keep: the text encoder (about 7.5 GiB) stays loaded and runs at every step; "
+            "cache trains alike."
         )
 
 

@@ -39,6 +39,9 @@ RENAMED = {
     "training_adapter_path": "model.training_adapter",
     "quantize": "quantization.transformer",
     "qtype": "quantization.transformer",
+    "cache_text_embeddings": "training.text_encoder",
+    "unload_text_encoder": "training.text_encoder",
+    "unload_te": "training.text_encoder",
     "quantize_te": "quantization.text_encoder",
     "do_differential_guidance": "advanced.differential_guidance",
     "differential_guidance_scale": "advanced.differential_guidance.scale",
@@ -47,7 +50,6 @@ RENAMED = {
 ABSENT = {
     "low_vram": "there is no low-VRAM mode in this version",
     "layer_offloading": "layer offloading is not in this version",
-    "unload_text_encoder": "with training.cache_text_embeddings the text encoder is freed by itself",
     "diff_output_preservation": "output preservation (DOP) is not in this version",
     "output_preservation": "output preservation (DOP) is not in this version",
     "dop": "output preservation (DOP) is not in this version",

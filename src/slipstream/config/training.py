@@ -9,7 +9,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    StrictBool,
     StrictFloat,
     StrictInt,
     ValidationInfo,
@@ -21,6 +20,7 @@ OptimizerName = Literal["adamw", "adamw8bit"]
 LrSchedule = Literal["constant", "cosine", "linear", "polynomial", "cosine_restarts", "rex"]
 LossType = Literal["mse", "mae", "huber"]
 TimestepType = Literal["weighted", "sigmoid", "linear", "shift"]
+TextEncoderUse = Literal["cache", "keep", "unload"]
 TimestepBias = Literal["balanced", "high_noise", "low_noise"]
 GradientCheckpointing = Literal["none", "full"]
 
@@ -131,6 +131,12 @@ class TrainingPanel(BaseModel):
     """Running average of the LoRA, which evens out late steps. Off when left out; `ema: {decay: 0.99}` turns
     it on."""
 
-    cache_text_embeddings: StrictBool = True
-    """Encode every caption once and free the text encoder (about 7.5 GiB). Caption dropout works with it: the
-    empty caption is cached too."""
+    text_encoder: TextEncoderUse = "cache"
+    """What becomes of the text encoder while training. `cache` encodes every caption once and frees it, `keep` leaves
+    it loaded and encodes at every step, `unload` trains on the trigger word alone (or on no words) and frees it.
+
+    Unit: about 7.5 GiB stay taken with `keep`.
+    Change it when: captions say nothing worth learning (`unload`), or the disk has no room for a cache (`keep`).
+    Careful: `cache` and `keep` train alike, caption dropout and shuffling too; `keep` only costs memory and time. With
+    `unload` the captions' words are not learned, so the LoRA shows whatever the prompt says.
+    """

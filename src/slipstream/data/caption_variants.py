@@ -24,6 +24,8 @@ class CaptionVariant:
 
 def caption_variants(image: ImageFile, settings: DatasetSettings) -> tuple[CaptionVariant, ...]:
     """The forms that the picture's caption takes."""
+    if settings.trigger_only:
+        return dropped_variants(settings)
     return (_with_preserved(image.caption, settings.front_word, settings),)
 
 

@@ -28,6 +28,7 @@ class DatasetSettings:
         flip_horizontal: mirror every second draw on average.
         cache_latents: keep latents on disk instead of encoding at every step.
         trigger_word: what `[trigger]` stands for; put in front of captions that lack it.
+        trigger_only: whether captions are dropped altogether: every one becomes the trigger word, or nothing.
         lora_weight: strength of the LoRA while it learns these pictures; 1 is as it will be used, below 0 the opposite.
         loss_multiplier: factor on the loss of these pictures.
         regularization: pictures that hold the model in place, whose captions get no trigger word put in front:
@@ -48,6 +49,7 @@ class DatasetSettings:
     flip_horizontal: bool = False
     cache_latents: bool = True
     trigger_word: str = ""
+    trigger_only: bool = False
     lora_weight: float = 1.0
     loss_multiplier: float = 1.0
     regularization: Regularization | None = None

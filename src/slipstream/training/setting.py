@@ -132,6 +132,7 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             flip_horizontal=panel.flip_horizontal,
             cache_latents=panel.cache_latents,
             trigger_word=config.job.trigger_word,
+            trigger_only=config.training.text_encoder == "unload",
             lora_weight=panel.lora_weight,
             loss_multiplier=panel.loss_multiplier,
             regularization=panel.regularization,

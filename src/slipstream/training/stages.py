@@ -26,12 +26,13 @@ Latents = Callable[[Example, bool], Tensor]
 
 
 def prepare_features(setting: Setting, reporter: Reporter) -> Features:
-    """Caption -> features (tokens, T): from the disk cache, or from a resident text encoder where caching is off."""
+    """Caption -> features (tokens, T): from the disk cache, or from a text encoder that stays loaded."""
     identity = setting.model.text_identity
-    if not setting.config.training.cache_text_embeddings:
+    use = setting.config.training.text_encoder
+    if use == "keep":
         with reporter.phase("load text encoder"):
             encoder = setting.model.load_text_encoder()
-        reporter.log("text encoder: stays loaded, captions are encoded at every step (cache_text_embeddings is off)")
+        reporter.log("text encoder: stays loaded, captions are encoded at every step (training.text_encoder keep)")
         return _one_at_a_time(encoder)
     missing = count_missing_captions(setting.captions, identity, setting.text_cache)
     if missing:
@@ -44,6 +45,9 @@ def prepare_features(setting: Setting, reporter: Reporter) -> Features:
     reporter.log(
         f"captions: {len(setting.captions)} needed, {missing} encoded now, the rest from the cache; text encoder freed"
     )
+    if use == "unload":
+        alone = ", ".join(repr(caption) if caption else "no words" for caption in setting.dataset.captions())
+        reporter.log(f"captions: not learned, every picture is trained on {alone} (training.text_encoder unload)")
     return cached_features(setting.text_cache, identity)
 
 

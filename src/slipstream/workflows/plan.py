@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slipstream.config.advice import advise
 from slipstream.config.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from slipstream.training.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def make_plan(config: RunConfig) -> Plan:
     Raises:
         SlipstreamError: whatever would stop the training before its first step.
     """
-    from slipstream.data.encode import count_missing_captions, count_missing_latents
+    from slipstream.data.encode import count_missing_latents
     from slipstream.training.setting import settle
     from slipstream.training.speed import expected_seconds_per_step
 
@@ -73,7 +77,6 @@ def make_plan(config: RunConfig) -> Plan:
     dataset = setting.dataset
     seconds, source = expected_seconds_per_step(setting)
     missing_latents = count_missing_latents(dataset, setting.model.latent_identity, setting.latent_cache)
-    missing_texts = count_missing_captions(setting.captions, setting.model.text_identity, setting.text_cache)
     orientations = sum(1 + example.flip_horizontal for example in dataset.examples if example.cache_latents)
     micro_steps = setting.sampler().batches_per_epoch
     return Plan(
@@ -82,10 +85,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_images=dataset.num_images,
         buckets=tuple(BucketRow(b.width, b.height, n, samples) for b, n, samples in dataset.bucket_table()),
         notes=tuple(setting.remarks()),
-        caches=(
-            CacheState("latents", orientations - missing_latents, orientations),
-            CacheState("captions", len(setting.captions) - missing_texts, len(setting.captions)),
-        ),
+        caches=(CacheState("latents", orientations - missing_latents, orientations), *_caption_cache(setting)),
         steps=config.training.steps,
         samples_per_step=setting.samples_per_step,
         steps_per_epoch=micro_steps / config.training.gradient_accumulation,
@@ -96,6 +96,16 @@ def make_plan(config: RunConfig) -> Plan:
         speed_source=source,
         advice=tuple(advise(config, dataset.num_images)),
     )
+
+
+def _caption_cache(setting: Setting) -> tuple[CacheState, ...]:
+    """Nothing where the text encoder stays loaded."""
+    from slipstream.data.encode import count_missing_captions
+
+    if setting.config.training.text_encoder == "keep":
+        return ()
+    missing = count_missing_captions(setting.captions, setting.model.text_identity, setting.text_cache)
+    return (CacheState("captions", len(setting.captions) - missing, len(setting.captions)),)
 
 
 def _times(steps: int, every: int) -> int:
