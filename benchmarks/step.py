@@ -36,8 +36,10 @@ from slipstream.config.target import TARGET_MODULES  # noqa: E402
 from slipstream.config.variants import adapter_source, extras_for, variant_of  # noqa: E402
 from slipstream.core.atomic import write_json  # noqa: E402
 from slipstream.data.loader import TrainingBatch  # noqa: E402
+from slipstream.flow.densities import NoiseLevels  # noqa: E402
 from slipstream.models.z_image.family import ADAPTER_ROOT, ZImage, predictor, release_memory  # noqa: E402
 from slipstream.models.z_image.resolve import resolve_adapter  # noqa: E402
+from slipstream.objectives.settings import ObjectiveSettings  # noqa: E402
 from slipstream.previews.render import LATENT_CHANNELS, Picture, Renderer, render  # noqa: E402
 from slipstream.training.checkpoint import TrainingState  # noqa: E402
 from slipstream.training.device import choose_compute, peak_memory_gib  # noqa: E402
@@ -153,8 +155,8 @@ def time_transformer(model: ZImage, options: Options) -> dict[str, dict[str, flo
     texts = [noise(CAPTION_TOKENS, width, seed=10 + row) for row in range(options.batch)]
     batch = TrainingBatch(noise(options.batch, LATENT_CHANNELS, side, side, seed=4), texts, tuple(range(options.batch)))
     settings = StepSettings(
-        seed=5, gradient_accumulation=1, max_grad_norm=1.0, timestep_type="weighted", timestep_bias="balanced",
-        loss_type="mse", huber_delta=0.1, differential_guidance_scale=None, device=model.device,
+        seed=5, gradient_accumulation=1, samples_per_step=options.batch, max_grad_norm=1.0, device=model.device,
+        levels=NoiseLevels("weighted"), objective=ObjectiveSettings(),
     )  # fmt: skip
     seconds = {
         "training_step": measured(

@@ -24,6 +24,8 @@ def family(device: str) -> ZImage:
 def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tuple[list[float], torch.Tensor]:
     """Losses of seeded updates with the training adapter active, and the LoRA after them."""
     from slipstream.data.loader import TrainingBatch
+    from slipstream.flow.densities import NoiseLevels
+    from slipstream.objectives.settings import ObjectiveSettings
     from slipstream.training.checkpoint import TrainingState
     from slipstream.training.ema import Ema
     from slipstream.training.optimizers import build_optimizer
@@ -41,7 +43,7 @@ def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tupl
     state = TrainingState(lora, built, Ema(lora.parameters(), 0.9))
     latents = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(11))
     batch = TrainingBatch(latents, [tiny.features(caption) for caption in CAPTIONS], (0, 1))
-    settings = StepSettings(7, 1, 1.0, "sigmoid", "balanced", "mse", 0.1, None, torch.device(device))
+    settings = StepSettings(7, 1, 2, 1.0, torch.device(device), NoiseLevels("sigmoid"), ObjectiveSettings())
     step = lambda: train_step(state, lambda _: batch, predictor(transformer), settings, 1e-3).loss  # noqa: E731
     losses = [step() for _ in range(updates)]
     return losses, torch.cat([parameter.detach().flatten().cpu() for parameter in lora.parameters()])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from slipstream.core.errors import TrainingError
+from slipstream.flow.densities import NoiseLevels
 from slipstream.training.draws import draw_step
 from slipstream.training.ema import Ema
 from slipstream.training.step import micro_loss, train_step
@@ -150,9 +151,7 @@ def test_a_gradient_that_is_not_finite_is_refused_although_the_loss_is(bench):
 
 def test_the_loss_is_the_formula_over_diffusers_own_forward(bench):
     """mean |v - (noise - clean)|^2 at noisy = (1 - sigma) clean + sigma noise, v = -transformer(noisy, 1 - sigma)."""
-    noise, sigma = draw_step(
-        seed=7, step=5, first_sample=0, like_BCHW=bench.latents, timestep_type="linear", timestep_bias="balanced"
-    )
+    noise, sigma = draw_step(seed=7, step=5, first_sample=0, like_BCHW=bench.latents, levels=NoiseLevels("linear"))
     s = sigma.view(-1, 1, 1, 1)
     noisy = (1 - s) * bench.latents + s * noise
     with torch.no_grad():

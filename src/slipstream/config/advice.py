@@ -16,6 +16,7 @@ USUAL_IMAGES = 30
 LONG_TRAINING = 20_000
 LARGE_RANK = 64
 HIGH_DROPOUT = 0.3
+HIGH_NOISE_OFFSET = 0.2
 TINY_SIDE = 256
 PLACEHOLDER = "[trigger]"
 
@@ -36,6 +37,8 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *_previews(config),
         *_prompts(config),
         *_training(config),
+        *_unread(config),
+        *_noise(config),
     ]
 
 
@@ -188,3 +191,34 @@ def _training(config: RunConfig) -> Iterator[str]:
             "advanced.differential_guidance with mse and no gradient clipping only scales gradients, which "
             "AdamW evens out."
         )
+
+
+READ_ONLY_WITH = {
+    "huber_delta": ("loss_type", ("huber", "pseudo_huber")),
+    "shift": ("timestep_type", ("shift",)),
+    "logit_mean": ("timestep_type", ("logit_normal",)),
+    "logit_scale": ("timestep_type", ("logit_normal",)),
+}
+"""Settings of the training panel that some choices do not read."""
+
+
+def _unread(config: RunConfig) -> Iterator[str]:
+    training = config.training
+    for name, (switch, choices) in READ_ONLY_WITH.items():
+        value, chosen = getattr(training, name), getattr(training, switch)
+        if value != type(training).model_fields[name].default and chosen not in choices:
+            yield (
+                f"training.{name} {value:g} is not read with training.{switch} {chosen}: only with "
+                f"{' or '.join(choices)}."
+            )
+
+
+def _noise(config: RunConfig) -> Iterator[str]:
+    training = config.training
+    if training.stratified and training.batch_size * training.gradient_accumulation == 1:
+        yield (
+            "training.stratified with one picture per update does nothing: it spreads the pictures of an update. Raise "
+            "gradient_accumulation, or leave it off."
+        )
+    if training.noise_offset > HIGH_NOISE_OFFSET:
+        yield f"training.noise_offset {training.noise_offset:g} fogs pictures: 0.03-0.1 is usual."

@@ -12,6 +12,8 @@ RENAMED = {
     "content_or_style": "training.timestep_bias",
     "ema_config": "training.ema",
     "noise_scheduler": "training.timestep_type",
+    "discrete_flow_shift": "training.shift",
+    "logit_std": "training.logit_scale",
     "network": "target",
     "linear": "target.rank",
     "network_dim": "target.rank",

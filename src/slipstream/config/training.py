@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    StrictBool,
     StrictFloat,
     StrictInt,
     ValidationInfo,
@@ -18,8 +19,8 @@ from slipstream.config.panel import PANEL
 
 OptimizerName = Literal["adamw", "adamw8bit"]
 LrSchedule = Literal["constant", "cosine", "linear", "polynomial", "cosine_restarts", "rex"]
-LossType = Literal["mse", "mae", "huber"]
-TimestepType = Literal["weighted", "sigmoid", "linear", "shift"]
+LossType = Literal["mse", "mae", "huber", "pseudo_huber", "wavelet"]
+TimestepType = Literal["weighted", "sigmoid", "linear", "shift", "logit_normal", "resolution_shift"]
 TextEncoderUse = Literal["cache", "keep", "unload"]
 TimestepBias = Literal["balanced", "high_noise", "low_noise"]
 GradientCheckpointing = Literal["none", "full"]
@@ -41,6 +42,15 @@ def _warm_up_ends(warmup_steps: int, info: ValidationInfo) -> int:
             f"got {warmup_steps}, expected less than training.steps ({steps}): the warm-up would never end"
         )
     return warmup_steps
+
+
+def _above_minimum(max_noise: float, info: ValidationInfo) -> float:
+    min_noise = info.data.get("min_noise")
+    if min_noise is not None and min_noise >= max_noise:
+        raise ValueError(
+            f"got {max_noise:g}, expected more than training.min_noise ({min_noise:g}): no noise level would be left"
+        )
+    return max_noise
 
 
 class EmaPanel(BaseModel):
@@ -111,21 +121,108 @@ class TrainingPanel(BaseModel):
     `constant`."""
 
     loss_type: LossType = "mse"
-    """How a wrong prediction is counted: `mse` (mean squared error, the standard), `mae`, or `huber` (between
-    the two)."""
+    """How a wrong prediction is counted: `mse` (mean squared error, the standard), `mae`, `huber`, `pseudo_huber`, or
+    `wavelet`, which counts coarse errors as much as fine ones.
 
-    huber_delta: Annotated[StrictFloat, Field(gt=0)] = 0.1
-    """Size of an error from which `huber` counts it linearly instead of squared; read only with loss_type
-    `huber`."""
+    Formula: with d = prediction - target and c = huber_delta: mse d^2; mae |d|; huber d^2 below c, c (2 |d| -
+    c) above; pseudo_huber 2 c (sqrt(d^2 + c^2) - c); wavelet the mean over Haar bands of their mean squares.
+    Change it when: a few odd pictures pull the LoRA about: the hubers count large errors less. `wavelet` if
+    shapes and large areas are learned too slowly.
+    Careful: `mae` and the hubers have smaller gradients where errors are large, so the same learning rate
+    learns less.
+    """
+
+    huber_delta: Annotated[StrictFloat, Field(gt=0, le=10)] = 0.1
+    """Size of an error from which `huber` and `pseudo_huber` count it linearly instead of squared; other losses do not
+    read it.
+
+    Unit: latent units, where a typical error is about 1.
+    Change it when: `huber` acts too much like `mae` (raise it) or too much like `mse` (lower it).
+    """
 
     timestep_type: TimestepType = "weighted"
-    """Which noise levels are trained: `weighted` (all, with a loss weight each; the guide's choice),
-    `sigmoid` (the middle more often), `linear` (all alike), or `shift` (noisy ones more often, as Turbo
-    samples)."""
+    """Which noise levels are trained: `weighted` (all, with a loss weight each; the guide's choice), `sigmoid` (the
+    middle more often), `linear` (all alike), `shift` (noisy ones more often, as Turbo samples), `resolution_shift` (the
+    same, more for larger pictures), or `logit_normal` (a bell that you place).
+
+    Formula: s uniform in (0, 1]; linear and weighted s; shift k s / (1 + (k - 1) s) with k = training.shift;
+    resolution_shift the same with k = e^mu, mu = 0.5 at 256 image tokens to 1.15 at 4096 (a token is 16 x 16
+    pixels); logit_normal sigmoid(logit_mean + logit_scale n), n ~ N(0, 1); sigmoid that with mean 0, scale 1.
+    Change it when: composition or style is learned too weakly (`shift`, `resolution_shift`), or you want most
+    steps where the picture takes shape (`sigmoid`).
+    Careful: losses of different types cannot be compared.
+    """
 
     timestep_bias: TimestepBias = "balanced"
-    """Prefer some noise levels: `high_noise` for composition and overall style, `low_noise` for identity and
-    detail. Start with `balanced`."""
+    """Prefer some noise levels: `high_noise` for composition and overall style, `low_noise` for identity and detail.
+    Start with `balanced`.
+
+    Formula: index i = 1000 p into the type's levels, from most noise to least, r uniform in [0, 1): balanced
+    p = r, high_noise p = r^3, low_noise p = 1 - r^3.
+    Change it when: mood and style stay weak (`high_noise`), or faces and textures lack detail (`low_noise`).
+    Careful: the other end is then trained rarely; hands and backgrounds may suffer with `high_noise`, layouts
+    with `low_noise`.
+    """
+
+    shift: Annotated[StrictFloat, Field(gt=0, le=100)] = 3.0
+    """Strength of the timestep type `shift`: above 1 trains noisy levels more often, 1 is `linear`; other types do not
+    read it.
+
+    Formula: k s / (1 + (k - 1) s), s uniform in (0, 1].
+    Change it when: you train for a model that samples with another shift than Turbo's 3.
+    """
+
+    logit_mean: Annotated[StrictFloat, Field(ge=-10, le=10)] = 0.0
+    """Where the bell of the timestep type `logit_normal` lies: 0 in the middle, 1 at a noise level of 0.73, -1 at 0.27;
+    other types do not read it.
+
+    Formula: mean of ln(sigma / (1 - sigma)).
+    Change it when: you want most steps at one range of noise: above 0 for composition, below 0 for detail.
+    """
+
+    logit_scale: Annotated[StrictFloat, Field(gt=0, le=10)] = 1.0
+    """How wide the bell of the timestep type `logit_normal` is; other types do not read it.
+
+    Formula: standard deviation of ln(sigma / (1 - sigma)).
+    Change it when: the bell should be narrower (0.5) or nearly flat (1.7).
+    Careful: above about 2 most draws lie at the two ends.
+    """
+
+    min_noise: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.0
+    """Noise levels below this are not trained. 0 leaves none out.
+
+    Formula: the density is cut off and divided by what is left of it.
+    Unit: sigma, 0 = clean, 1 = pure noise.
+    Change it when: the LoRA should leave fine detail to the model: 0.2-0.4 for composition or mood alone.
+    Careful: what is never trained stays the model's own, so styles may look half done.
+    """
+
+    max_noise: Annotated[StrictFloat, Field(gt=0, le=1), AfterValidator(_above_minimum)] = 1.0
+    """Noise levels above this are not trained. 1 leaves none out.
+
+    Formula: the density is cut off and divided by what is left of it.
+    Unit: sigma, 0 = clean, 1 = pure noise.
+    Change it when: the LoRA should learn texture and detail and leave composition to the model: 0.6-0.8.
+    Careful: Turbo takes 4 of its 8 steps above 0.75; a LoRA that never saw those levels changes little there.
+    """
+
+    stratified: StrictBool = False
+    """Spreads the noise levels of one update evenly over the density, instead of drawing each on its own. Fewer
+    lucky and unlucky updates; needs more than one picture per update.
+
+    Formula: sample k of N draws its uniform number from [p_k / N, (p_k + 1) / N), p a permutation of the
+    update's own.
+    Change it when: batch_size x gradient_accumulation is 2 or more and the loss curve is jumpy.
+    """
+
+    noise_offset: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
+    """Adds a constant per channel to the noise, so that very dark and very bright pictures can be learned. 0 is off.
+
+    Formula: noise + offset * n, n ~ N(0, 1) per sample and channel.
+    Unit: share of the noise's standard deviation.
+    Change it when: a set of night or high-key pictures comes out grey; 0.03-0.1.
+    Careful: it changes what the model takes for noise; large values fog previews.
+    """
 
     ema: EmaPanel | None = None
     """Running average of the LoRA, which evens out late steps. Off when left out; `ema: {decay: 0.99}` turns

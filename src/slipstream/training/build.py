@@ -31,6 +31,7 @@ from slipstream.training.device import DTYPES, peak_memory_gib
 from slipstream.training.ema import Ema
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.loop import Requests, TrainingJob
+from slipstream.training.objective_settings import noise_levels, objective_settings
 from slipstream.training.optimizers import build_optimizer
 from slipstream.training.preview_stage import PreviewStage
 from slipstream.training.reporter import Reporter
@@ -155,17 +156,16 @@ def preview_stage(
 
 def step_settings(setting: Setting) -> StepSettings:
     """The training panel's share of an update."""
-    training, guidance = setting.config.training, setting.config.advanced.differential_guidance
+    config, training = setting.config, setting.config.training
     return StepSettings(
-        seed=derive_seed(setting.config.job.seed, "training"),
+        seed=derive_seed(config.job.seed, "training"),
         gradient_accumulation=training.gradient_accumulation,
+        samples_per_step=setting.samples_per_step,
         max_grad_norm=training.max_grad_norm,
-        timestep_type=training.timestep_type,
-        timestep_bias=training.timestep_bias,
-        loss_type=training.loss_type,
-        huber_delta=training.huber_delta,
-        differential_guidance_scale=guidance.scale if guidance is not None else None,
         device=setting.compute.device,
+        levels=noise_levels(config),
+        objective=objective_settings(config),
+        noise_offset=training.noise_offset,
     )
 
 

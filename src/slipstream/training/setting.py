@@ -24,6 +24,7 @@ from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.training.device import Compute, choose_compute
+from slipstream.training.objective_settings import require_noise_levels
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def settle(config: RunConfig) -> Setting:
         SlipstreamError: something is missing or does not fit this machine.
     """
     dataset = build_dataset(dataset_settings(config))
+    require_noise_levels(config, [bucket for bucket, _, _ in dataset.bucket_table()])
     root = cache_root(config)
     adapter = adapter_source(config.model)
     compute = settle_compute(config)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from slipstream.core.errors import TrainingError
 from slipstream.data.loader import TrainingBatch
+from slipstream.flow.densities import NoiseLevels
+from slipstream.objectives.settings import ObjectiveSettings
 from slipstream.objectives.velocity import velocity_loss
 from slipstream.training.checkpoint import TrainingState
 from slipstream.training.draws import draw_step
@@ -21,17 +23,16 @@ Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What shapes an update, as plain values."""
+    """What shapes an update, as plain values; `samples_per_step` counts the samples of all its micro batches."""
 
     seed: int
     gradient_accumulation: int
+    samples_per_step: int
     max_grad_norm: float
-    timestep_type: str
-    timestep_bias: str
-    loss_type: str
-    huber_delta: float
-    differential_guidance_scale: float | None
     device: torch.device
+    levels: NoiseLevels
+    objective: ObjectiveSettings
+    noise_offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,19 @@ def micro_loss(batch: TrainingBatch, predict: Predict, settings: StepSettings, s
         step=step,
         first_sample=first_sample,
         like_BCHW=clean,
-        timestep_type=settings.timestep_type,
-        timestep_bias=settings.timestep_bias,
+        levels=settings.levels,
+        samples_per_step=settings.samples_per_step,
+        noise_offset=settings.noise_offset,
     )
     return velocity_loss(
         lambda noisy_BCHW, sigma_B: predict(noisy_BCHW, sigma_B, batch.texts),
         clean,
         noise.to(settings.device),
         sigma.to(settings.device),
-        timestep_type=settings.timestep_type,
-        loss_type=settings.loss_type,
-        huber_delta=settings.huber_delta,
-        differential_guidance_scale=settings.differential_guidance_scale,
+        timestep_type=settings.levels.timestep_type,
+        loss_type=settings.objective.loss_type,
+        huber_delta=settings.objective.huber_delta,
+        differential_guidance_scale=settings.objective.differential_guidance_scale,
     ).loss
 
 
