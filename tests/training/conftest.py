@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.inject import inject_lora, select_targets
-from slipstream.adapters.low_rank import BranchSet
 
 CPU = torch.device("cpu")
 CAPTIONS = (

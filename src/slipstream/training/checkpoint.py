@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import load_lora, save_lora
-from slipstream.adapters.low_rank import BranchSet
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError, RunError
 from slipstream.training.ema import Ema
@@ -137,15 +137,15 @@ def _read(path: Path) -> dict[str, Any]:
 def _pack(state: TrainingState) -> dict[str, Any]:
     return {
         "step": state.step,
-        "lora": {name: p.detach().cpu() for name, p in state.lora.named_parameters()},
+        "lora": {name: tensor.cpu() for name, tensor in state.lora.named_tensors()},
         "optimizer": state.optimizer.state_dict(),
         "ema": state.ema.state_dict() if state.ema is not None else None,
     }
 
 
 def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
-    parameters = dict(state.lora.named_parameters())
-    shapes = {name: tuple(p.shape) for name, p in parameters.items()}
+    tensors = dict(state.lora.named_tensors())
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     saved = {name: tuple(tensor.shape) for name, tensor in packed["lora"].items()}
     misfit = _lora_misfit(saved, shapes) or _settings_misfit(packed, state)
     if misfit:
@@ -154,7 +154,7 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
             fix="undo the change in the run folder's config.yaml, or train anew under another job.name.",
         )  # fmt: skip
     for name, tensor in packed["lora"].items():
-        parameters[name].data.copy_(tensor)
+        tensors[name].copy_(tensor)
     wanted = [{key: value for key, value in group.items() if key != "params"} for group in state.optimizer.param_groups]
     state.optimizer.load_state_dict(packed["optimizer"])
     for group, values in zip(state.optimizer.param_groups, wanted, strict=True):
@@ -167,7 +167,9 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
 def _lora_misfit(saved: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """How the saved LoRA differs in shape from the run's, or None."""
     if saved.keys() != shapes.keys():
-        return f"the saved LoRA has {len(saved)} tensors, this run's {len(shapes)}: target.target_modules was changed"
+        return (
+            f"the saved LoRA has {len(saved)} tensors, this run's {len(shapes)}: target's type or modules were changed"
+        )
     for name, shape in saved.items():
         if shape != shapes[name]:
             return f"{name} is saved as {shape}, this run's is {shapes[name]}: target.rank or the model was changed"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from slipstream.core.errors import TrainingError
+from slipstream.core.seeding import derive_seed
 from slipstream.data.loader import TrainingBatch
 from slipstream.flow.densities import NoiseLevels
 from slipstream.objectives.settings import ObjectiveSettings
@@ -61,7 +62,9 @@ def train_step(
     total, first_sample = 0.0, 0
     for micro in range(settings.gradient_accumulation):
         batch = batch_at(state.step * settings.gradient_accumulation + micro)
-        loss = micro_loss(batch, predict, settings, state.step, first_sample)
+        torch.manual_seed(derive_seed(settings.seed, "dropout", state.step, micro))  # dropout of the LoRA draws from it
+        with state.lora.learning():
+            loss = micro_loss(batch, predict, settings, state.step, first_sample)
         first_sample += batch.latents_BCHW.shape[0]
         _require_finite(loss, state.step, "the loss", batch)
         (loss / settings.gradient_accumulation).backward()
