@@ -6,8 +6,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationInfo,
+)
 
+from slipstream.config.job import a_trigger_word
 from slipstream.config.panel import PANEL
 
 
@@ -35,6 +45,43 @@ def _extension(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", extension):
         raise ValueError(f"got {value!r}, expected a file extension such as `txt`")
     return extension
+
+
+def _separator(value: str) -> str:
+    if not value.strip():
+        raise ValueError(f"got {value!r}, expected what stands between tokens, such as a comma")
+    return value
+
+
+def _tokens_to_keep(keep_tokens: int, info: ValidationInfo) -> int:
+    if keep_tokens and info.data.get("caption_shuffle") is False and info.data.get("caption_token_dropout") == 0:
+        raise ValueError(
+            f"got {keep_tokens}, expected 0 where tokens are neither shuffled (caption_shuffle) nor left out "
+            "(caption_token_dropout): all of them stay anyway"
+        )
+    return keep_tokens
+
+
+def _own_trigger(word: str | None) -> str | None:
+    return None if word is None else a_trigger_word(word.strip())
+
+
+def _trigger_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    stripped = tuple(a_trigger_word(word.strip()) for word in words)
+    if "" in stripped:
+        raise ValueError("got an empty word, expected words; caption_dropout trains without any")
+    if len({word.lower() for word in stripped}) < len(stripped):
+        raise ValueError(f"got {list(stripped)}, expected every word once")
+    return stripped
+
+
+def _without_triggers(kind: Any, info: ValidationInfo) -> Any:
+    if kind is not None and info.data.get("random_triggers"):
+        raise ValueError(
+            f"got {kind!r} in a set with random_triggers, expected one or the other: regularization sets get no "
+            "trigger word"
+        )
+    return kind
 
 
 def _some_strength(value: float) -> float:
@@ -74,6 +121,60 @@ class DatasetPanel(BaseModel):
     caption_dropout: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.05
     """Share of draws in which the caption is dropped, so that it also learns without words; 0 is off."""
 
+    caption_shuffle: StrictBool = False
+    """Shuffle the tokens of captions, so that their order is not learned. A trigger word put in front stays there.
+
+    Change it when: captions are lists of tags.
+    Careful: sentences lose their sense; a caption without `caption_separator` is one token and stays as it is.
+    """
+
+    caption_token_dropout: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.0
+    """Share of a caption's tokens that are left out in each version; tokens with the trigger word always stay.
+    0 is off.
+
+    Formula: each token after the first `keep_tokens` is left out with this probability.
+    Change it when: the LoRA obeys only whole tag lists; 0.1-0.2.
+    Careful: what captions leave out is learned as part of the trigger word.
+    """
+
+    keep_tokens: Annotated[StrictInt, Field(ge=0, le=100), AfterValidator(_tokens_to_keep)] = 0
+    """How many tokens at the front of a written caption are neither shuffled nor left out. A trigger word that is put
+    in front by itself does not count.
+
+    Change it when: captions begin with what must stay first, such as a name.
+    Careful: a number above the tokens of a caption leaves that caption as it is.
+    """
+
+    caption_separator: Annotated[str, AfterValidator(_separator)] = ","
+    """What stands between the tokens of a caption; read where captions are shuffled or lose tokens.
+
+    Change it when: captions use another sign, such as `;` or `|`.
+    Careful: spaces around it are evened out.
+    """
+
+    caption_variants: Annotated[StrictInt, Field(ge=2, le=64)] = 8
+    """How many versions of each caption there are where it is shuffled or loses tokens. Each draw takes one of them.
+
+    Unit: versions per caption; all of them are cached.
+    Change it when: the set is shown so often that eight orders would be known by heart.
+    Careful: encoding and the cache grow with it.
+    """
+
+    trigger_word: Annotated[str | None, AfterValidator(_own_trigger)] = None
+    """Trigger word of this set alone. Left out it is `job.trigger_word`; an empty one means none.
+
+    Change it when: one LoRA learns several subjects, each with a set and a word of its own.
+    Careful: `[trigger]` in prompts is always the job's word, and files name that one.
+    """
+
+    random_triggers: Annotated[tuple[str, ...], Field(max_length=32), AfterValidator(_trigger_words)] = ()
+    """Words of which each draw takes one instead of the trigger word: in the place of `[trigger]` and of the trigger
+    word, or else in front. All of them come to mean the same.
+
+    Change it when: several words should call up the LoRA, or none should be tied to it too closely.
+    Careful: each word learns from its share of the steps only, and every caption is cached once per word.
+    """
+
     lora_weight: Annotated[StrictFloat, Field(ge=-2, le=2), AfterValidator(_some_strength)] = 1.0
     """Strength of the LoRA while it learns these pictures; 1 is the strength at which it is used.
 
@@ -91,7 +192,7 @@ class DatasetPanel(BaseModel):
     Careful: with a single set it does little, because Adam evens out the size of gradients.
     """
 
-    regularization: Regularization | None = None
+    regularization: Annotated[Regularization | None, AfterValidator(_without_triggers)] = None
     """Marks a set that holds the model in place instead of teaching it something new. `pictures` are learned as they
     are; `prior` asks for what the model itself predicts without the LoRA. The trigger word is never put in front.
 

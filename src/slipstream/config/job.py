@@ -31,7 +31,8 @@ def _device_name(device: str) -> str:
     return device
 
 
-def _trigger(word: str) -> str:
+def a_trigger_word(word: str) -> str:
+    """The word, if it can be one."""
     if "[trigger]" in word.lower():
         raise ValueError(
             "got the placeholder `[trigger]`, expected the word itself, such as `zchar_anna`; "
@@ -53,7 +54,7 @@ class JobPanel(BaseModel):
     Careful: a name that is taken is refused; `--fresh` moves the earlier run aside.
     """
 
-    trigger_word: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_trigger)] = ""
+    trigger_word: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(a_trigger_word)] = ""
     """Word that calls up what the LoRA learned; it replaces `[trigger]` in captions and prompts, and is put
     in front of captions that lack it. Choose a word the model does not know, or leave it empty.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipstream.data.captions import find_word
+from slipstream.data.caption_rules import caption_version
+from slipstream.data.captions import final_caption, replace_words
 from slipstream.data.scan import ImageFile
 from slipstream.data.settings import DatasetSettings
 
@@ -23,26 +24,32 @@ class CaptionVariant:
 
 
 def caption_variants(image: ImageFile, settings: DatasetSettings) -> tuple[CaptionVariant, ...]:
-    """The forms that the picture's caption takes."""
+    """The forms of a picture's caption: every version of its tokens, each with every word it may be called up by."""
     if settings.trigger_only:
         return dropped_variants(settings)
-    return (_with_preserved(image.caption, settings.front_word, settings),)
+    rule, known = settings.caption_rule, settings.known_triggers
+    versions = [
+        caption_version(image.written_caption, rule, image.content_hash, version, known)
+        for version in range(rule.num_versions)
+    ]
+    in_front = settings.regularization is None
+    return tuple(
+        _with_preserved(final_caption(version, word, known, in_front), settings)
+        for version in versions
+        for word in settings.drawn_triggers
+    )
 
 
 def dropped_variants(settings: DatasetSettings) -> tuple[CaptionVariant, ...]:
     """What stands in the place of each form when the caption is dropped: the trigger word, or nothing."""
-    return (_with_preserved(settings.front_word, settings.front_word, settings),)
+    words = settings.drawn_triggers if settings.regularization is None else ("",)
+    repeats = 1 if settings.trigger_only else settings.caption_rule.num_versions
+    return tuple(_with_preserved(word, settings) for word in words) * repeats
 
 
-def preserved_caption(caption: str, trigger_word: str, class_word: str) -> str:
-    """The caption with the trigger word, wherever it stands as a whole word, replaced by the class word."""
-    word = trigger_word.strip()
-    return find_word(word).sub(lambda _: class_word.strip(), caption) if word else caption
-
-
-def _with_preserved(caption: str, trigger_word: str, settings: DatasetSettings) -> CaptionVariant:
+def _with_preserved(caption: str, settings: DatasetSettings) -> CaptionVariant:
     if settings.preserves_blank:
         return CaptionVariant(caption, "")
     if settings.class_word is not None:
-        return CaptionVariant(caption, preserved_caption(caption, trigger_word, settings.class_word))
+        return CaptionVariant(caption, replace_words(caption, settings.known_triggers, settings.class_word.strip()))
     return CaptionVariant(caption)

@@ -21,11 +21,15 @@ _TO_UTF8 = (
 
 @dataclass(frozen=True)
 class Caption:
-    """A picture's final caption, where it came from, and whether a `[trigger]` had to be taken out of it."""
+    """A picture's caption, where it came from, and whether a `[trigger]` had to be taken out of it.
+
+    `text` is final; `written` is what it was made of, `[trigger]` and all.
+    """
 
     text: str
     source: CaptionSource
     lost_placeholder: bool = False
+    written: str = ""
 
 
 def caption_path(image_path: Path, extension: str) -> Path:
@@ -34,20 +38,33 @@ def caption_path(image_path: Path, extension: str) -> Path:
 
 
 def caption_for(
-    image_path: Path, extension: str, default_caption: str, trigger_word: str, in_front: bool = True
+    image_path: Path,
+    extension: str,
+    default_caption: str,
+    trigger_word: str,
+    known_triggers: tuple[str, ...] = (),
+    in_front: bool = True,
 ) -> Caption:
-    """The caption that a picture is trained with; `in_front` False only fills `[trigger]` in.
+    """The caption that a picture is trained with; the last three arguments are those of `final_caption`.
 
     Raises:
         CaptionError: the caption file cannot be read as text.
     """
     path = caption_path(image_path, extension)
-    written = read_caption(path) if path.is_file() else ""
-    text = written or fold(default_caption)
-    source: CaptionSource = "file" if written else "default" if text else "none"
+    in_file = read_caption(path) if path.is_file() else ""
+    written = in_file or fold(default_caption)
+    source: CaptionSource = "file" if in_file else "default" if written else "none"
+    text = final_caption(written, trigger_word, known_triggers, in_front)
+    return Caption(text, source, not trigger_word.strip() and has_placeholder(written), written)
+
+
+def final_caption(written: str, trigger_word: str, known_triggers: tuple[str, ...] = (), in_front: bool = True) -> str:
+    """A written caption with the trigger word in it: in the place of `[trigger]`, of any other word that is known for a
+    trigger, or else, with `in_front`, at the front."""
     word = trigger_word.strip()
-    final = with_trigger(text, word) if in_front else fill_trigger(text, word)
-    return Caption(final, source, not word and _PLACEHOLDER.search(text) is not None)
+    if word:
+        written = replace_words(written, tuple(other for other in known_triggers if other != word), word)
+    return with_trigger(written, word) if in_front else fill_trigger(written, word)
 
 
 def read_caption(path: Path) -> str:
@@ -98,11 +115,27 @@ def with_trigger(caption: str, trigger_word: str) -> str:
     return f"{word}, {filled}" if filled else word
 
 
+def has_placeholder(text: str) -> bool:
+    """Whether `[trigger]` stands in the text, in any case."""
+    return _PLACEHOLDER.search(text) is not None
+
+
 def has_word(text: str, word: str) -> bool:
     """Whether `word` stands in `text` as a whole word, in any case."""
-    return find_word(word).search(text) is not None
+    return has_any_word(text, (word,))
 
 
-def find_word(word: str) -> re.Pattern[str]:
-    """Matches `word` where it stands as a whole word, in any case."""
-    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+def has_any_word(text: str, words: tuple[str, ...]) -> bool:
+    """Whether one of the words stands in the text as a whole word, in any case."""
+    return bool(words) and _find_words(words).search(text) is not None
+
+
+def replace_words(text: str, words: tuple[str, ...], new: str) -> str:
+    """The text with `new` where one of the words stands as a whole word, in any case."""
+    return _find_words(words).sub(lambda _: new, text) if words else text
+
+
+def _find_words(words: tuple[str, ...]) -> re.Pattern[str]:
+    # the longest first, so that no word is taken for its own beginning
+    options = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{options})(?!\w)", re.IGNORECASE)

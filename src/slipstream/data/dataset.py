@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from slipstream.core.errors import DataError
 from slipstream.data.buckets import Bucket, choose_buckets
+from slipstream.data.caption_rules import split_tokens
 from slipstream.data.caption_variants import CaptionVariant, caption_variants, dropped_variants
 from slipstream.data.scan import FolderScan, ImageFile, Skipped, scan_folder
 from slipstream.data.settings import MIN_SIDE, DatasetSettings, Regularization
@@ -153,8 +154,10 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
             listed = ", ".join(map(str, choice.too_small))
             notes.append(f"{image.path}: {size}, left out at {listed}: a side would be shorter than {MIN_SIDE}")
         repeats.update(choice.repeated)
+        captions = caption_variants(image, settings)
         for bucket in choice.buckets:
-            examples.append(_example(len(examples), image, bucket, settings))
+            examples.append(_example(len(examples), image, bucket, settings, captions))
+    notes += _caption_notes(scan)
     for resolution, count in sorted(repeats.items()):
         notes.append(
             f"{scan.settings.path}: {count} of {len(scan.images)} pictures have no more pixels for "
@@ -163,12 +166,14 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
     return too_small, notes, repeats.total()
 
 
-def _example(index: int, image: ImageFile, bucket: Bucket, settings: DatasetSettings) -> Example:
+def _example(
+    index: int, image: ImageFile, bucket: Bucket, settings: DatasetSettings, captions: tuple[CaptionVariant, ...]
+) -> Example:
     return Example(
         index=index,
         image=image,
         bucket=bucket,
-        captions=caption_variants(image, settings),
+        captions=captions,
         dropped_captions=dropped_variants(settings),
         caption_dropout=settings.caption_dropout,
         num_repeats=settings.num_repeats,
@@ -178,6 +183,15 @@ def _example(index: int, image: ImageFile, bucket: Bucket, settings: DatasetSett
         loss_multiplier=settings.loss_multiplier,
         regularization=settings.regularization,
     )
+
+
+def _caption_notes(scan: FolderScan) -> list[str]:
+    rule = scan.settings.caption_rule
+    if not rule.changes_tokens or scan.settings.trigger_only:
+        return []
+    if any(len(split_tokens(image.written_caption, rule.separator)) > 1 for image in scan.images):
+        return []
+    return [f"{scan.settings.path}: no caption holds {rule.separator!r}, so each is one token and nothing is shuffled"]
 
 
 def _all_too_small(scan: FolderScan, too_small: Sequence[Skipped]) -> DataError:

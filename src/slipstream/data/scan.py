@@ -27,7 +27,10 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A usable picture. Width and height have EXIF applied; `caption` is final, trigger word included."""
+    """A usable picture. Width and height have EXIF applied.
+
+    `caption` is final, trigger word included; `written_caption` is what it is made of, `[trigger]` not filled in.
+    """
 
     path: Path
     width: int
@@ -35,6 +38,7 @@ class ImageFile:
     content_hash: str
     caption: str
     caption_source: CaptionSource
+    written_caption: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
             path,
             settings.caption_extension,
             settings.default_caption,
-            settings.trigger_word,
+            settings.drawn_triggers[0],
+            settings.known_triggers,
             in_front=settings.regularization is None,
         )
         for path in paths
@@ -163,7 +168,7 @@ def _inspect(path: Path, caption: Caption) -> ImageFile | Skipped:
         image = decode_image(data, path)
     except ImageError as error:
         return Skipped(path, error.message)
-    return ImageFile(path, image.width, image.height, hash_bytes(data), caption.text, caption.source)
+    return ImageFile(path, image.width, image.height, hash_bytes(data), caption.text, caption.source, caption.written)
 
 
 def _empty(folder: Path, others: Sequence[Path]) -> DataError:

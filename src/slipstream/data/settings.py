@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from slipstream.core.errors import DataError
+from slipstream.data.caption_rules import AS_WRITTEN, MAX_VERSIONS, CaptionRule
 
 Regularization = Literal["pictures", "prior"]
 
@@ -28,6 +29,7 @@ class DatasetSettings:
         flip_horizontal: mirror every second draw on average.
         cache_latents: keep latents on disk instead of encoding at every step.
         trigger_word: what `[trigger]` stands for; put in front of captions that lack it.
+        caption_rule: how captions change from draw to draw.
         trigger_only: whether captions are dropped altogether: every one becomes the trigger word, or nothing.
         lora_weight: strength of the LoRA while it learns these pictures; 1 is as it will be used, below 0 the opposite.
         loss_multiplier: factor on the loss of these pictures.
@@ -49,6 +51,7 @@ class DatasetSettings:
     flip_horizontal: bool = False
     cache_latents: bool = True
     trigger_word: str = ""
+    caption_rule: CaptionRule = AS_WRITTEN
     trigger_only: bool = False
     lora_weight: float = 1.0
     loss_multiplier: float = 1.0
@@ -57,9 +60,15 @@ class DatasetSettings:
     preserves_blank: bool = False
 
     @property
-    def front_word(self) -> str:
-        """The trigger word that captions get, "" in a regularization set."""
-        return "" if self.regularization else self.trigger_word.strip()
+    def drawn_triggers(self) -> tuple[str, ...]:
+        """The words of which one stands for `[trigger]` in a draw; "" alone where there is none."""
+        return self.caption_rule.random_triggers or (self.trigger_word.strip(),)
+
+    @property
+    def known_triggers(self) -> tuple[str, ...]:
+        """Every word that counts as the trigger word where a caption holds it."""
+        words = (self.trigger_word.strip(), *self.caption_rule.random_triggers)
+        return tuple(word for word in dict.fromkeys(words) if word)
 
     def __post_init__(self) -> None:
         if not self.resolutions:
@@ -80,8 +89,23 @@ class DatasetSettings:
                 f"loss_multiplier is {self.loss_multiplier:g}, expected more than 0",
                 "1 is usual, 0.5 counts the set half.",
             )
+        self._check_captions()
         if self.class_word is not None and self.preserves_blank:
             self._refuse("class_word and preserves_blank are both set", "preserve one or the other.")
+
+    def _check_captions(self) -> None:
+        rule = self.caption_rule
+        if not 0 <= rule.token_dropout < 1:
+            self._refuse(f"token_dropout is {rule.token_dropout}, expected 0 to below 1", "0.1 is a good start.")
+        if rule.keep_tokens < 0 or (rule.keep_tokens and not rule.changes_tokens):
+            self._refuse(f"keep_tokens is {rule.keep_tokens}, but no tokens are shuffled or left out", "leave it at 0.")
+        if rule.changes_tokens and not (rule.separator.strip() and 2 <= rule.versions <= MAX_VERSIONS):
+            self._refuse(
+                f"captions are varied in {rule.versions} versions at {rule.separator!r}",
+                f"use 2 to {MAX_VERSIONS} versions and a separator such as a comma.",
+            )
+        if rule.random_triggers and self.regularization:
+            self._refuse("a regularization set has random triggers", "leave them out: it gets no trigger word.")
 
     def _refuse(self, message: str, fix: str) -> None:
         raise DataError(message, where=str(self.path), fix=fix)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipstream.config.datasets import DatasetPanel
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import (
     VARIANTS,
@@ -16,6 +17,7 @@ from slipstream.config.variants import (
     preview_steps,
 )
 from slipstream.data.cache import TensorCache
+from slipstream.data.caption_rules import CaptionRule
 from slipstream.data.captions import fill_trigger
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
@@ -133,7 +135,8 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             caption_dropout=panel.caption_dropout,
             flip_horizontal=panel.flip_horizontal,
             cache_latents=panel.cache_latents,
-            trigger_word=config.job.trigger_word,
+            trigger_word=config.job.trigger_word if panel.trigger_word is None else panel.trigger_word,
+            caption_rule=caption_rule(panel, config.job.seed),
             trigger_only=config.training.text_encoder == "unload",
             lora_weight=panel.lora_weight,
             loss_multiplier=panel.loss_multiplier,
@@ -141,6 +144,19 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
         )
         for panel in config.datasets
     ]
+
+
+def caption_rule(panel: DatasetPanel, seed: int) -> CaptionRule:
+    """How a dataset's captions change from draw to draw."""
+    return CaptionRule(
+        shuffle=panel.caption_shuffle,
+        token_dropout=panel.caption_token_dropout,
+        keep_tokens=panel.keep_tokens,
+        separator=panel.caption_separator,
+        versions=panel.caption_variants,
+        random_triggers=panel.random_triggers,
+        seed=seed,
+    )
 
 
 def preview_pictures(config: RunConfig) -> tuple[Picture, ...]:
