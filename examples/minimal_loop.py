@@ -23,7 +23,6 @@ from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.loader import fresh_latents
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import DatasetSettings
-from slipstream.flow.densities import NoiseLevels
 from slipstream.models.z_image.family import ADAPTER_ROOT, ZImage, predictor
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.objectives.velocity import velocity_loss
@@ -34,7 +33,6 @@ TARGETS = (
     "attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0",
     "feed_forward.w1", "feed_forward.w2", "feed_forward.w3", "adaLN_modulation.0",
 )  # fmt: skip
-LEVELS = NoiseLevels("weighted", "balanced")
 SEED, BATCH, RANK, LEARNING_RATE = 42, 2, 16, 5e-4
 
 
@@ -82,11 +80,11 @@ def train(steps: int, out: Path | None) -> list[float]:
         captions = [example.dropped_caption if dropped else example.caption for example, dropped in drawn]
         noise, sigma = draw_step(
             seed=derive_seed(SEED, "training"), step=step, first_sample=0, like_BCHW=clean,
-            levels=LEVELS,
+            timestep_type="weighted", timestep_bias="balanced",
         )  # fmt: skip
         loss = velocity_loss(
             lambda noisy, sigma_B, captions=captions: predict(noisy, sigma_B, [texts[c] for c in captions]),
-            clean, noise.to(device), sigma.to(device), timestep_type=LEVELS.timestep_type,
+            clean, noise.to(device), sigma.to(device), timestep_type="weighted",
         ).loss  # fmt: skip
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

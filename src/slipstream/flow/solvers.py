@@ -12,7 +12,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from slipstream.flow.shift import shifted
+
+def shifted(sigma: Tensor, shift: float) -> Tensor:
+    """shift * sigma / (1 + (shift - 1) * sigma): more steps are spent where the noise is high."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def euler_sigmas(num_steps: int, shift: float) -> Tensor:
