@@ -36,13 +36,14 @@ from slipstream.config.target import TARGET_MODULES  # noqa: E402
 from slipstream.config.variants import adapter_source, extras_for, variant_of  # noqa: E402
 from slipstream.core.atomic import write_json  # noqa: E402
 from slipstream.data.loader import TrainingBatch  # noqa: E402
+from slipstream.flow.densities import NoiseLevels  # noqa: E402
 from slipstream.models.z_image.family import ADAPTER_ROOT, ZImage, predictor, release_memory  # noqa: E402
 from slipstream.models.z_image.resolve import resolve_adapter  # noqa: E402
+from slipstream.objectives.settings import ObjectiveSettings  # noqa: E402
 from slipstream.previews.render import LATENT_CHANNELS, Picture, Renderer, render  # noqa: E402
 from slipstream.training.checkpoint import TrainingState  # noqa: E402
 from slipstream.training.device import choose_compute, peak_memory_gib  # noqa: E402
-from slipstream.training.optimizer_groups import parameter_groups  # noqa: E402
-from slipstream.training.optimizers import OptimizerSettings, build_optimizer, choose_optimizer  # noqa: E402
+from slipstream.training.optimizers import build_optimizer  # noqa: E402
 from slipstream.training.setting import settle_model  # noqa: E402
 from slipstream.training.step import StepSettings, train_step  # noqa: E402
 
@@ -139,8 +140,10 @@ def adapted(model: ZImage, options: Options) -> tuple[nn.Module, TrainingAdapter
     lora = inject_lora(transformer, names, rank=options.rank, alpha=float(options.rank), seed=3)
     for index, parameter in enumerate(lora.parameters()):
         nn.init.normal_(parameter.data, std=0.01, generator=torch.Generator(parameter.device).manual_seed(index))
-    choice = choose_optimizer(OptimizerSettings("adamw", learning_rate=RATE, weight_decay=1e-4))
-    optimizer = build_optimizer(choice, parameter_groups(lora.named_parameters()), model.device)
+    optimizer = build_optimizer(
+        "adamw", lora.parameters(), learning_rate=RATE, weight_decay=1e-4, betas=(0.9, 0.999), eps=1e-8,
+        device=model.device,
+    )  # fmt: skip
     return transformer, adapter, TrainingState(lora, optimizer, None)
 
 
@@ -152,8 +155,8 @@ def time_transformer(model: ZImage, options: Options) -> dict[str, dict[str, flo
     texts = [noise(CAPTION_TOKENS, width, seed=10 + row) for row in range(options.batch)]
     batch = TrainingBatch(noise(options.batch, LATENT_CHANNELS, side, side, seed=4), texts, tuple(range(options.batch)))
     settings = StepSettings(
-        seed=5, gradient_accumulation=1, max_grad_norm=1.0, timestep_type="weighted", timestep_bias="balanced",
-        loss_type="mse", huber_delta=0.1, differential_guidance_scale=None, device=model.device,
+        seed=5, gradient_accumulation=1, samples_per_step=options.batch, max_grad_norm=1.0, device=model.device,
+        levels=NoiseLevels("weighted"), objective=ObjectiveSettings(),
     )  # fmt: skip
     seconds = {
         "training_step": measured(

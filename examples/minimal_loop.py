@@ -19,11 +19,11 @@ from slipstream.adapters.files import save_lora
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.training_adapter import attach_training_adapter
 from slipstream.core.seeding import derive_seed
-from slipstream.data.crops import View
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.loader import fresh_latents
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import DatasetSettings
+from slipstream.flow.densities import NoiseLevels
 from slipstream.models.z_image.family import ADAPTER_ROOT, ZImage, predictor
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.objectives.velocity import velocity_loss
@@ -34,6 +34,7 @@ TARGETS = (
     "attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0",
     "feed_forward.w1", "feed_forward.w2", "feed_forward.w3", "adaLN_modulation.0",
 )  # fmt: skip
+LEVELS = NoiseLevels("weighted", "balanced")
 SEED, BATCH, RANK, LEARNING_RATE = 42, 2, 16, 5e-4
 
 
@@ -45,7 +46,7 @@ def load_data() -> Dataset:
 def encode_everything(model: ZImage, dataset: Dataset) -> tuple[dict[int, Tensor], dict[str, Tensor]]:
     """Latents by example and text features by caption; both encoders are gone afterwards."""
     latents_of = fresh_latents(model.load_codec().encode)
-    latents = {example.index: latents_of(example, View()) for example in dataset.examples}
+    latents = {example.index: latents_of(example, False) for example in dataset.examples}
     encoder = model.load_text_encoder()
     texts = {caption: encoder.encode([caption])[0] for caption in dataset.captions()}
     return latents, texts
@@ -81,11 +82,11 @@ def train(steps: int, out: Path | None) -> list[float]:
         captions = [example.dropped_caption if dropped else example.caption for example, dropped in drawn]
         noise, sigma = draw_step(
             seed=derive_seed(SEED, "training"), step=step, first_sample=0, like_BCHW=clean,
-            timestep_type="weighted", timestep_bias="balanced",
+            levels=LEVELS,
         )  # fmt: skip
         loss = velocity_loss(
             lambda noisy, sigma_B, captions=captions: predict(noisy, sigma_B, [texts[c] for c in captions]),
-            clean, noise.to(device), sigma.to(device), timestep_type="weighted",
+            clean, noise.to(device), sigma.to(device), timestep_type=LEVELS.timestep_type,
         ).loss  # fmt: skip
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -17,9 +17,9 @@ from model import TextFeatures, encode, sample, velocity
 from stage_turbo import prompts
 from torch import Tensor, nn
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import save_lora
 from slipstream.adapters.inject import inject_lora, select_targets
-from slipstream.adapters.low_rank import BranchSet
 from training import Average, Schedule, Steps, adamw, descend, flow_batch
 
 TARGETS = (

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import load_lora, save_lora
 from slipstream.adapters.inject import inject_lora, inject_weights
-from slipstream.adapters.low_rank import BranchSet
 from slipstream.core.errors import AdapterError, DiskFullError
 
 A, B = torch.arange(6.0).reshape(2, 3), torch.arange(8.0).reshape(4, 2) + 1

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from slipstream.adapters.branches import AdaptedLinear
 from slipstream.adapters.files import load_lora, save_lora
 from slipstream.adapters.inject import inject_lora, inject_weights, select_targets
-from slipstream.adapters.low_rank import AdaptedLinear
 from slipstream.adapters.training_adapter import attach_training_adapter, no_training_adapter
 from slipstream.core.errors import AdapterError
 from slipstream.core.hashing import hash_file

@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 import torch
 
-from slipstream.flow.densities import sigma_table
+from slipstream.flow.densities import NoiseLevels, sigma_table
 from slipstream.flow.weights import loss_weights, weighted_table
 
 RAW = json.loads(resources.files("slipstream.flow").joinpath("weighted_timesteps.json").read_text(encoding="utf-8"))
@@ -29,7 +29,9 @@ def test_a_level_finds_its_own_weight(index):
 
 
 def test_all_drawn_levels_find_their_weights():
-    assert torch.equal(loss_weights("weighted", sigma_table("weighted")), torch.tensor(RAW["weights"]))
+    assert torch.equal(
+        loss_weights("weighted", sigma_table(NoiseLevels("weighted"), 256)), torch.tensor(RAW["weights"])
+    )
 
 
 def test_a_level_between_two_takes_the_nearest_and_the_ends_are_clamped():
@@ -38,6 +40,6 @@ def test_a_level_between_two_takes_the_nearest_and_the_ends_are_clamped():
     torch.testing.assert_close(got, torch.tensor(expected))
 
 
-@pytest.mark.parametrize("timestep_type", ["linear", "sigmoid", "shift"])
+@pytest.mark.parametrize("timestep_type", ["linear", "sigmoid", "shift", "logit_normal", "resolution_shift"])
 def test_other_types_weigh_every_level_alike(timestep_type):
     assert torch.equal(loss_weights(timestep_type, torch.rand(5)), torch.ones(5))

@@ -24,10 +24,11 @@ def family(device: str) -> ZImage:
 def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tuple[list[float], torch.Tensor]:
     """Losses of seeded updates with the training adapter active, and the LoRA after them."""
     from slipstream.data.loader import TrainingBatch
+    from slipstream.flow.densities import NoiseLevels
+    from slipstream.objectives.settings import ObjectiveSettings
     from slipstream.training.checkpoint import TrainingState
     from slipstream.training.ema import Ema
-    from slipstream.training.optimizer_groups import parameter_groups
-    from slipstream.training.optimizers import OptimizerSettings, build_optimizer, choose_optimizer
+    from slipstream.training.optimizers import build_optimizer
     from slipstream.training.step import StepSettings, train_step
 
     transformer = family(device).load_transformer()
@@ -35,12 +36,14 @@ def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tupl
     lora = inject_lora(
         transformer, select_targets(transformer, "layers", ("to_q", "to_v", "w2")), rank=8, alpha=8.0, seed=1
     )
-    choice = choose_optimizer(OptimizerSettings(optimizer, learning_rate=1e-3))
-    built = build_optimizer(choice, parameter_groups(lora.named_parameters()), torch.device(device))
+    built = build_optimizer(
+        optimizer, lora.parameters(), learning_rate=1e-3, weight_decay=0.0, betas=(0.9, 0.999), eps=1e-8,
+        device=torch.device(device),
+    )  # fmt: skip
     state = TrainingState(lora, built, Ema(lora.parameters(), 0.9))
     latents = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(11))
     batch = TrainingBatch(latents, [tiny.features(caption) for caption in CAPTIONS], (0, 1))
-    settings = StepSettings(7, 1, 1.0, "sigmoid", "balanced", "mse", 0.1, None, torch.device(device))
+    settings = StepSettings(7, 1, 2, 1.0, torch.device(device), NoiseLevels("sigmoid"), ObjectiveSettings())
     step = lambda: train_step(state, lambda _: batch, predictor(transformer), settings, 1e-3).loss  # noqa: E731
     losses = [step() for _ in range(updates)]
     return losses, torch.cat([parameter.detach().flatten().cpu() for parameter in lora.parameters()])

@@ -25,7 +25,8 @@ from slipstream.config.run_config import RunConfig, dump_yaml, load_config
 
 SOURCE = Path(slipstream.__file__).parent
 CARRIERS = (
-    "data/settings.py", "previews/render.py", "training/checkpoint.py", "training/loop.py", "training/step.py",
+    "flow/densities.py", "objectives/settings.py", "data/settings.py", "previews/render.py",
+    "training/checkpoint.py", "training/loop.py", "training/step.py",
     "workflows/sample.py",
 )  # fmt: skip
 """Modules whose dataclasses carry settings as plain values."""
@@ -36,7 +37,7 @@ job: {{name: all_read, trigger_word: felt, output_dir: {output}}}
 model: {{variant: {variant}, name_or_path: {model}}}
 target: {{rank: 1, target_modules: [attention.to_q]}}
 training: {{steps: 2, optimizer: adamw, loss_type: huber, ema: {{decay: 0.5}}}}
-datasets: [{{path: {data}, resolutions: [64], mask: {{source: alpha}}}}]
+datasets: [{{path: {data}, resolutions: [64]}}]
 sample: {{every: 0, at_start: false, width: 64, height: 64, steps: 1, prompts: ["a [trigger] emoji of fox"]}}
 advanced: {{differential_guidance: {{scale: 2.0}}}}
 """
@@ -95,7 +96,7 @@ def write_config(tmp_path: Path):
     data = tmp_path / "pictures"
     data.mkdir()
     for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
-        Image.new("RGBA", (80, 80), colour).save(data / f"{name}.png")
+        Image.new("RGB", (80, 80), colour).save(data / f"{name}.png")
 
     def write(variant: str) -> Path:
         path = tmp_path / f"{variant}.yaml"
@@ -166,5 +167,10 @@ def test_plain_values_that_settings_become_are_read_too():
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
     declared = set().union(*map(dataclass_fields, CARRIERS))
-    assert {"StepSettings.huber_delta", "DatasetSettings.caption_dropout", "Picture.negative_prompt"} <= declared
+    assert {
+        "ObjectiveSettings.huber_delta",
+        "NoiseLevels.logit_mean",
+        "DatasetSettings.caption_dropout",
+        "Picture.negative_prompt",
+    } <= declared
     assert sorted(name for name in declared if name.split(".")[1] not in used) == []

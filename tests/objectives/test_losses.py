@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slipstream.objectives.differential_guidance import guided_target
-from slipstream.objectives.losses import per_element_loss
+from slipstream.objectives.losses import per_element_loss, sample_losses
 from slipstream.objectives.velocity import velocity_loss
 
 
@@ -17,6 +17,8 @@ from slipstream.objectives.velocity import velocity_loss
         ("mae", [0.0, 0.5, 0.1, 2.0]),
         # delta 0.2: (p - t)^2 inside, 0.2 (2 |p - t| - 0.2) outside
         ("huber", [0.0, 0.2 * (1.0 - 0.2), 0.01, 0.2 * (4.0 - 0.2)]),
+        # 2 delta (sqrt(d^2 + delta^2) - delta)
+        ("pseudo_huber", [0.0, 0.4 * (0.29**0.5 - 0.2), 0.4 * (0.05**0.5 - 0.2), 0.4 * (4.04**0.5 - 0.2)]),
     ],
 )
 def test_values_by_hand(loss_type, expected):
@@ -42,8 +44,16 @@ def test_losses_are_computed_in_fp32():
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match=r"wavelet.*known: mse, mae, huber"):
-        per_element_loss("wavelet", torch.zeros(1), torch.zeros(1), 0.1)
+    with pytest.raises(ValueError, match=r"l4.*known per element: mse, mae, huber"):
+        sample_losses("l4", torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), 0.1)
+
+
+def test_pseudo_huber_is_mse_near_zero_and_huber_far_from_it():
+    small, large = torch.tensor([1e-4, 1e-3]), torch.tensor([50.0])
+    zero = torch.zeros(1)
+    torch.testing.assert_close(per_element_loss("pseudo_huber", small, zero, 0.1), small**2, rtol=1e-4, atol=0)
+    huber = per_element_loss("huber", large, zero, 0.1)
+    torch.testing.assert_close(per_element_loss("pseudo_huber", large, zero, 0.1), huber, rtol=2e-3, atol=0)
 
 
 def case(count: int = 3):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.inject import inject_lora, select_targets
-from slipstream.adapters.low_rank import BranchSet
 
 CPU = torch.device("cpu")
 CAPTIONS = (
@@ -45,11 +45,18 @@ class Bench:
         return TrainingBatch(self.latents[rows], [self.texts[row] for row in rows], tuple(rows))
 
     def settings(self, **changes: Any) -> Any:
+        """Plain settings with changes, whichever of the three dataclasses they belong to."""
+        from slipstream.flow.densities import NoiseLevels
+        from slipstream.objectives.settings import ObjectiveSettings
         from slipstream.training.step import StepSettings
 
+        def mine(kind: type) -> dict[str, Any]:
+            return {name: changes.pop(name) for name in list(changes) if name in kind.__dataclass_fields__}
+
         settings = StepSettings(
-            seed=7, gradient_accumulation=1, max_grad_norm=0.0, timestep_type="sigmoid", timestep_bias="balanced",
-            loss_type="mse", huber_delta=0.1, differential_guidance_scale=None, device=CPU,
+            seed=7, gradient_accumulation=1, samples_per_step=4, max_grad_norm=0.0, device=CPU,
+            levels=NoiseLevels(**{"timestep_type": "sigmoid", **mine(NoiseLevels)}),
+            objective=ObjectiveSettings(**mine(ObjectiveSettings)),
         )  # fmt: skip
         return replace(settings, **changes)
 

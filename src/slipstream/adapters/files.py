@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from slipstream.adapters.low_rank import BranchSet, exported_pair
+from slipstream.adapters.branches import BranchSet, stored
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError
 
@@ -43,9 +43,8 @@ def save_lora(path: Path, branches: BranchSet, dtype: torch.dtype, metadata: Map
     """
     tensors: dict[str, Tensor] = {}
     for name, branch in branches.branches.items():
-        a, b = exported_pair(branch)
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = a.to("cpu", dtype).contiguous()
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = b.to("cpu", dtype).contiguous()
+        for key, tensor in stored(branch, dtype).items():
+            tensors[f"{PREFIX}{name}.{key}"] = tensor.cpu().contiguous()
     header, data = _split(save(tensors, metadata={"format": "pt", **metadata}))
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
         handle.write(header)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from torch import nn
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import load_lora
 from slipstream.adapters.inject import inject_weights
-from slipstream.adapters.low_rank import BranchSet
 from slipstream.core.hashing import hash_file
 
 ROLE = "training_adapter"

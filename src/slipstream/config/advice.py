@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slipstream.config.optimizers import finds_its_rate, is_schedule_free
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import NO_ADAPTER, VARIANTS, is_tiny, preview_guidance, preview_steps
 
@@ -17,6 +16,7 @@ USUAL_IMAGES = 30
 LONG_TRAINING = 20_000
 LARGE_RANK = 64
 HIGH_DROPOUT = 0.3
+HIGH_NOISE_OFFSET = 0.2
 TINY_SIDE = 256
 PLACEHOLDER = "[trigger]"
 
@@ -37,7 +37,8 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *_previews(config),
         *_prompts(config),
         *_training(config),
-        *_optimizer(config),
+        *_unread(config),
+        *_noise(config),
     ]
 
 
@@ -53,8 +54,6 @@ def _adapter(config: RunConfig) -> Iterator[str]:
 
 def _learning_rate(config: RunConfig) -> Iterator[str]:
     rate = config.training.learning_rate
-    if finds_its_rate(config.training.optimizer):
-        return
     if rate >= TOO_HIGH_RATE and config.model.variant == "turbo":
         yield (
             f"training.learning_rate {rate:g} is too high for Turbo, which gets unstable from "
@@ -194,33 +193,32 @@ def _training(config: RunConfig) -> Iterator[str]:
         )
 
 
-def _optimizer(config: RunConfig) -> Iterator[str]:
+READ_ONLY_WITH = {
+    "huber_delta": ("loss_type", ("huber", "pseudo_huber")),
+    "shift": ("timestep_type", ("shift",)),
+    "logit_mean": ("timestep_type", ("logit_normal",)),
+    "logit_scale": ("timestep_type", ("logit_normal",)),
+}
+"""Settings of the training panel that some choices do not read."""
+
+
+def _unread(config: RunConfig) -> Iterator[str]:
     training = config.training
-    name, rate = training.optimizer, training.learning_rate
-    if finds_its_rate(name) and rate != 1:
-        yield (
-            f"training.learning_rate {rate:g} with {name}: it finds the step size itself and multiplies it by this. "
-            "Use 1.0; to train more or less strongly set d_coef in training.optimizer_args to 0.5 or 2."
-        )
-    if name in ("lion", "lion8bit") and rate >= USUAL_RATE:
-        yield f"training.learning_rate {rate:g} with {name}: every update has full size, so use 1e-5 to 3e-5."
-    if is_schedule_free(name):
-        if training.lr_schedule != "constant":
+    for name, (switch, choices) in READ_ONLY_WITH.items():
+        value, chosen = getattr(training, name), getattr(training, switch)
+        if value != type(training).model_fields[name].default and chosen not in choices:
             yield (
-                f"training.lr_schedule {training.lr_schedule} with {name}: its average of the weights does what a "
-                "falling rate would. Use constant."
+                f"training.{name} {value:g} is not read with training.{switch} {chosen}: only with "
+                f"{' or '.join(choices)}."
             )
-        if training.ema is not None:
-            yield f"training.ema with {name}: it averages the weights already. Leave ema out."
-    if name == "prodigy_schedulefree" and training.max_grad_norm > 0:
+
+
+def _noise(config: RunConfig) -> Iterator[str]:
+    training = config.training
+    if training.stratified and training.batch_size * training.gradient_accumulation == 1:
         yield (
-            f"training.max_grad_norm {training.max_grad_norm:g} with {name}: it limits its updates itself, and "
-            "clipping hides the gradient's size from its estimate. Use 0."
+            "training.stratified with one picture per update does nothing: it spreads the pictures of an update. Raise "
+            "gradient_accumulation, or leave it off."
         )
-    if name == "prodigy" and training.lr_schedule == "cosine_restarts":
-        yield f"training.lr_schedule cosine_restarts with {name}: restarts confuse its estimate. Use constant."
-    if name == "muon" and rate < USUAL_RATE * 5:
-        yield (
-            f"training.learning_rate {rate:g} with muon: its updates are orthogonal matrices, small in every entry; "
-            f"{USUAL_RATE * 10:g} is a usual start."
-        )
+    if training.noise_offset > HIGH_NOISE_OFFSET:
+        yield f"training.noise_offset {training.noise_offset:g} fogs pictures: 0.03-0.1 is usual."

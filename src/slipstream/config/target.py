@@ -1,10 +1,11 @@
-"""TARGET: the shape of the LoRA."""
+"""TARGET: kind and shape of the LoRA, and the layers it sits on."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
 from slipstream.config.panel import PANEL
 
@@ -12,13 +13,51 @@ TARGET_MODULES = (
     "attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0",
     "feed_forward.w1", "feed_forward.w2", "feed_forward.w3", "adaLN_modulation.0",
 )  # fmt: skip
+ALL_BLOCKS = "all"
+_RANGE = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?")
+
+Part = Literal["layers", "noise_refiner", "context_refiner"]
+Share = Annotated[StrictFloat, Field(ge=0, lt=1)]
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"got {', '.join(twice)} more than once, expected every module once")
+        raise ValueError(f"got {', '.join(twice)} more than once, expected every one once")
     return names
+
+
+def _number_as_text(value: Any) -> Any:
+    """YAML reads a single block as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _known_blocks(text: str) -> str:
+    block_numbers(text)
+    return text
+
+
+def block_numbers(text: str) -> frozenset[int] | None:
+    """The numbers that `0-9,20-29` means; None for `all`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.strip().lower() == ALL_BLOCKS:
+        return None
+    numbers: set[int] = set()
+    for piece in text.split(","):
+        found = _RANGE.fullmatch(piece)
+        if found is None:
+            raise ValueError(f"got {text!r}, expected `all` or ranges of blocks such as 0-9,20-29")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last < first:
+            raise ValueError(f"got {piece.strip()!r}, expected the lower block first: {last}-{first}")
+        numbers.update(range(first, last + 1))
+    return frozenset(numbers)
+
+
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], AfterValidator(_each_once)]
 
 
 class TargetPanel(BaseModel):
@@ -30,13 +69,69 @@ class TargetPanel(BaseModel):
     """What is trained: `lora`."""
 
     rank: Annotated[StrictInt, Field(ge=1, le=512)] = 16
-    """Size of the LoRA (linear rank). 16 for styles and textures, 8 for a smaller and subtler LoRA."""
+    """Size of the LoRA (linear rank). 16 for styles and textures, 8 for a smaller and subtler LoRA.
+
+    Change it when: a style of fine texture stays blurred (up), or the LoRA copies its pictures (down).
+    Careful: above 64 a LoRA mostly gets larger and overfits.
+    """
 
     alpha: Annotated[StrictFloat, Field(gt=0)] | None = None
-    """The LoRA's effect is multiplied by alpha / rank. Left out alpha equals the rank, so the factor is 1."""
+    """The LoRA's effect is multiplied by alpha / rank. Left out alpha equals the rank, so the factor is 1.
 
-    target_modules: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_each_once)
-    ] = TARGET_MODULES
-    """Linear layers, in each of the main blocks, that get a LoRA branch. Leave out `adaLN_modulation.0` for a
-    LoRA that is about a fifth smaller."""
+    Formula: y = W x + (alpha / rank) * B A x.
+    Change it when: a recipe from another trainer names one; half the rank halves effect and speed of learning.
+    Careful: files are written with the factor in them, so at weight 1 every tool shows what was trained.
+    """
+
+    dropout: Share = 0.0
+    """Share of the LoRA's input values that are dropped while training, never in previews. 0 is off.
+
+    Formula: A sees x * mask / (1 - share), a new mask at every step.
+    Change it when: few pictures are learned by heart; 0.05-0.1.
+    Careful: learning gets slower and noisier.
+    """
+
+    rank_dropout: Share = 0.0
+    """Share of the ranks that are dropped for each sample while training, so that none carries all. 0 is off.
+
+    Formula: B sees (A x) * mask / (1 - share), one mask per sample.
+    Change it when: a high rank overfits; 0.1-0.2.
+    Careful: at a low rank little is left to learn with.
+    """
+
+    module_dropout: Share = 0.0
+    """Share of the LoRA's layers that are left out of a step as wholes. 0 is off.
+
+    Change it when: the LoRA should work at weights below 1 too; 0.05-0.1.
+    Careful: the layers that are left do all the work of the step, so the finished LoRA acts stronger than it trained.
+    """
+
+    target_modules: Annotated[Patterns, Field(min_length=1)] = TARGET_MODULES
+    """Linear layers of the chosen blocks that get a LoRA branch: ends of names, or globs such as `attention.*` and
+    `layers.*.feed_forward.w?`. Leave out `adaLN_modulation.0` for a LoRA that is about a fifth smaller.
+
+    Change it when: only attention (composition, who is who) or only feed-forward (texture) should learn.
+    Careful: fewer layers learn less at the same rank.
+    """
+
+    exclude_modules: Patterns = ()
+    """Linear layers left out again, by the same kind of patterns.
+
+    Change it when: a glob in target_modules takes in too much.
+    """
+
+    blocks: Annotated[StrictStr, BeforeValidator(_number_as_text), AfterValidator(_known_blocks)] = ALL_BLOCKS
+    """Which of the main blocks get a LoRA: `all`, or ranges such as `0-9,20-29`, counted from 0.
+
+    Change it when: a smaller LoRA is enough, or a recipe names the blocks it needs.
+    Careful: the real model has blocks 0-29; refiners are chosen by `parts`.
+    """
+
+    parts: Annotated[tuple[Part, ...], Field(min_length=1), AfterValidator(_each_once)] = ("layers",)
+    """Where the LoRA sits: `layers` (the main blocks), `noise_refiner` (sees only the picture), `context_refiner` (sees
+    only the caption).
+
+    Change it when: a new word or a new kind of picture does not get through the main blocks.
+    Careful: gradients then run through the refiners, which takes a little time and memory; some tools read only keys
+    of `layers`.
+    """

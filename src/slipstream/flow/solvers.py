@@ -12,10 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-
-def shifted(sigma: Tensor, shift: float) -> Tensor:
-    """shift * sigma / (1 + (shift - 1) * sigma): more steps are spent where the noise is high."""
-    return shift * sigma / (1 + (shift - 1) * sigma)
+from slipstream.flow.shift import shifted
 
 
 def euler_sigmas(num_steps: int, shift: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from slipstream.flow.interpolation import interpolate, velocity_target
 from slipstream.flow.weights import loss_weights
 from slipstream.objectives.differential_guidance import guided_target
-from slipstream.objectives.losses import per_element_loss
+from slipstream.objectives.losses import sample_losses
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ def velocity_loss(
     prediction = predict(noisy, sigma_B)
     if differential_guidance_scale is not None:
         target = guided_target(prediction, target, differential_guidance_scale)
-    elements = per_element_loss(loss_type, prediction, target, huber_delta)
-    per_sample = elements.flatten(1).mean(dim=1) * loss_weights(timestep_type, sigma_B)
+    losses = sample_losses(loss_type, prediction, target, huber_delta)
+    per_sample = losses * loss_weights(timestep_type, sigma_B)
     return LossResult(per_sample.mean(), per_sample)

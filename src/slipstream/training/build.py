@@ -28,12 +28,14 @@ from slipstream.training.checkpoint import (
     save_checkpoint,
 )
 from slipstream.training.device import DTYPES, peak_memory_gib
+from slipstream.training.ema import Ema
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.loop import Requests, TrainingJob
-from slipstream.training.optimizer_stage import fresh_state, rate_at
-from slipstream.training.optimizers import current_rate
+from slipstream.training.objective_settings import noise_levels, objective_settings
+from slipstream.training.optimizers import build_optimizer
 from slipstream.training.preview_stage import PreviewStage
 from slipstream.training.reporter import Reporter
+from slipstream.training.schedules import learning_rate_factor
 from slipstream.training.setting import Setting, settle_compute
 from slipstream.training.stages import Adapted, Features, prepare_features, prepare_latents, prepare_transformer
 from slipstream.training.step import StepResult, StepSettings, train_step
@@ -85,7 +87,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
     latents, codec = prepare_latents(setting, reporter)
     adapted = prepare_transformer(setting, reporter)
     write_json(run.manifest, manifest(setting, adapted))
-    state = fresh_state(setting.config, adapted.lora, setting.optimizer, setting.compute.device)
+    state = new_state(setting, adapted)
     policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[setting.config.save.dtype], setting.config.save.keep)
     metadata = lora_metadata(setting, adapted.adapter)
     if restore(policy, state):
@@ -104,6 +106,23 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         loader=Loader(setting.dataset, sampler, latents, features),
         preview=preview_stage(setting, run, reporter, adapted, state, features, codec),
     )
+
+
+def new_state(setting: Setting, adapted: Adapted) -> TrainingState:
+    """Fresh LoRA, optimizer and EMA."""
+    training = setting.config.training
+    parameters = adapted.lora.parameters()
+    optimizer = build_optimizer(
+        training.optimizer,
+        parameters,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        betas=(training.beta1, training.beta2),
+        eps=training.eps,
+        device=setting.compute.device,
+    )
+    ema = Ema(parameters, training.ema.decay) if training.ema is not None else None
+    return TrainingState(adapted.lora, optimizer, ema)
 
 
 def preview_stage(
@@ -137,18 +156,16 @@ def preview_stage(
 
 def step_settings(setting: Setting) -> StepSettings:
     """The training panel's share of an update."""
-    training, guidance = setting.config.training, setting.config.advanced.differential_guidance
+    config, training = setting.config, setting.config.training
     return StepSettings(
-        seed=derive_seed(setting.config.job.seed, "training"),
+        seed=derive_seed(config.job.seed, "training"),
         gradient_accumulation=training.gradient_accumulation,
+        samples_per_step=setting.samples_per_step,
         max_grad_norm=training.max_grad_norm,
-        timestep_type=training.timestep_type,
-        timestep_bias=training.timestep_bias,
-        loss_type=training.loss_type,
-        huber_delta=training.huber_delta,
-        differential_guidance_scale=guidance.scale if guidance is not None else None,
         device=setting.compute.device,
-        max_loss=training.max_loss,
+        levels=noise_levels(config),
+        objective=objective_settings(config),
+        noise_offset=training.noise_offset,
     )
 
 
@@ -166,21 +183,24 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     batches_per_epoch = prepared.loader.batches_per_epoch
     timing = {"started": 0.0}
 
+    def rate() -> float:
+        factor = learning_rate_factor(
+            training.lr_schedule, state.step, training.steps, training.warmup_steps, training.min_lr_fraction
+        )
+        return training.learning_rate * factor
+
     def update() -> StepResult:
         timing["started"] = time.perf_counter()
-        return train_step(state, prepared.loader.batch_at, predict, settings, rate_at(setting.config, state.step))
+        return train_step(state, prepared.loader.batch_at, predict, settings, rate())
 
     def log_step(step: int, result: StepResult) -> None:
-        if result.skipped:
-            reporter.log(f"step {step}: skipped, loss {result.loss:.4g} is over max_loss {training.max_loss:g}")
         reporter.step(
             step,
             loss=result.loss,
             grad_norm=result.grad_norm,
-            learning_rate=current_rate(state.optimizer),
+            learning_rate=state.optimizer.param_groups[0]["lr"],
             seconds=time.perf_counter() - timing["started"],
             epoch=step * training.gradient_accumulation / batches_per_epoch,
-            skipped=result.skipped,
         )
 
     def save() -> None:

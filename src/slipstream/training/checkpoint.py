@@ -17,15 +17,14 @@ from typing import Any
 
 import torch
 
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import load_lora, save_lora
-from slipstream.adapters.low_rank import BranchSet
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError, RunError
 from slipstream.training.ema import Ema
-from slipstream.training.optimizer_state import averaged, optimizer_misfit, pack_optimizer, restore_optimizer
 
 _STATE = re.compile(r"state_(\d{9})\.pt$")
-_PARTS = {"step", "lora", "optimizer", "ema", "skipped_in_a_row"}
+_PARTS = {"step", "lora", "optimizer", "ema"}
 _LASTING = {
     "alpha": "target.alpha",
     "base_model_hash": "the base model",
@@ -37,19 +36,16 @@ _LASTING = {
 
 @dataclass
 class TrainingState:
-    """All that changes while training. `step` counts finished updates, skipped ones too; `skipped_in_a_row` those
-    that were skipped since the last one that was not."""
+    """All that changes while training. `step` counts finished updates."""
 
     lora: BranchSet
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     step: int = 0
-    skipped_in_a_row: int = 0
 
     def as_used(self) -> contextlib.AbstractContextManager[None]:
-        """The weights that previews and files hold: the EMA shadow where EMA is on, else a schedule-free optimizer's
-        average, else the weights themselves."""
-        return self.ema.swapped() if self.ema is not None else averaged(self.optimizer)
+        """The weights that previews and files hold: the EMA shadow where EMA is on."""
+        return self.ema.swapped() if self.ema is not None else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -141,16 +137,15 @@ def _read(path: Path) -> dict[str, Any]:
 def _pack(state: TrainingState) -> dict[str, Any]:
     return {
         "step": state.step,
-        "lora": {name: p.detach().cpu() for name, p in state.lora.named_parameters()},
-        "optimizer": pack_optimizer(state.optimizer, state.lora.named_parameters()),
+        "lora": {name: tensor.cpu() for name, tensor in state.lora.named_tensors()},
+        "optimizer": state.optimizer.state_dict(),
         "ema": state.ema.state_dict() if state.ema is not None else None,
-        "skipped_in_a_row": state.skipped_in_a_row,
     }
 
 
 def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
-    parameters = dict(state.lora.named_parameters())
-    shapes = {name: tuple(p.shape) for name, p in parameters.items()}
+    tensors = dict(state.lora.named_tensors())
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     saved = {name: tuple(tensor.shape) for name, tensor in packed["lora"].items()}
     misfit = _lora_misfit(saved, shapes) or _settings_misfit(packed, state)
     if misfit:
@@ -159,18 +154,22 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
             fix="undo the change in the run folder's config.yaml, or train anew under another job.name.",
         )  # fmt: skip
     for name, tensor in packed["lora"].items():
-        parameters[name].data.copy_(tensor)
-    restore_optimizer(state.optimizer, packed["optimizer"])
+        tensors[name].copy_(tensor)
+    wanted = [{key: value for key, value in group.items() if key != "params"} for group in state.optimizer.param_groups]
+    state.optimizer.load_state_dict(packed["optimizer"])
+    for group, values in zip(state.optimizer.param_groups, wanted, strict=True):
+        group.update(values)  # the config decides about betas and weight decay, not the file
     if state.ema is not None:
         state.ema.load_state_dict(packed["ema"])
     state.step = int(packed["step"])
-    state.skipped_in_a_row = int(packed["skipped_in_a_row"])
 
 
 def _lora_misfit(saved: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """How the saved LoRA differs in shape from the run's, or None."""
     if saved.keys() != shapes.keys():
-        return f"the saved LoRA has {len(saved)} tensors, this run's {len(shapes)}: target.target_modules was changed"
+        return (
+            f"the saved LoRA has {len(saved)} tensors, this run's {len(shapes)}: target's type or modules were changed"
+        )
     for name, shape in saved.items():
         if shape != shapes[name]:
             return f"{name} is saved as {shape}, this run's is {shapes[name]}: target.rank or the model was changed"
@@ -181,7 +180,9 @@ def _settings_misfit(packed: Mapping[str, Any], state: TrainingState) -> str | N
     """Which switch was turned since the state was saved, or None."""
     if (packed["ema"] is None) != (state.ema is None):
         return f"the state was saved {'with' if packed['ema'] is not None else 'without'} training.ema: it was switched"
-    return optimizer_misfit(packed["optimizer"], state.optimizer, state.lora.named_parameters())
+    if packed["optimizer"]["param_groups"][0].keys() != state.optimizer.param_groups[0].keys():
+        return "the state was saved by another optimizer: training.optimizer was changed"
+    return None
 
 
 def _prune(policy: CheckpointPolicy) -> None:

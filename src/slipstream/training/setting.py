@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipstream.config.datasets import DatasetPanel, MaskPanel
+from slipstream.config.datasets import DatasetPanel
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import (
     VARIANTS,
@@ -21,13 +21,12 @@ from slipstream.data.caption_rules import CaptionRule
 from slipstream.data.captions import fill_trigger
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
-from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
+from slipstream.data.settings import DatasetSettings
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.training.device import Compute, choose_compute
-from slipstream.training.optimizer_stage import settle_optimizer
-from slipstream.training.optimizers import OptimizerChoice
+from slipstream.training.objective_settings import require_noise_levels
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Setting:
     latent_cache: TensorCache
     text_cache: TensorCache
     pictures: tuple[Picture, ...]
-    optimizer: OptimizerChoice
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -67,13 +65,13 @@ class Setting:
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [
             *lines, self._adapter_line(), *self.compute.reasons, self._checkpointing_line(),
-            self.optimizer.line, f"cache: {self.latent_cache.root}",
+            f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:
-        """Pictures left out, what looks like a mistake in the data, and settings without an effect, one line each."""
+        """Pictures left out and what looks like a mistake in the data, one line each."""
         skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
-        return [*skipped, *(f"warning: {line}" for line in (*self.dataset.warnings, *self.optimizer.notes))]
+        return [*skipped, *(f"warning: {line}" for line in self.dataset.warnings)]
 
     def _checkpointing_line(self) -> str:
         if self.config.training.gradient_checkpointing == "none":
@@ -98,6 +96,7 @@ def settle(config: RunConfig) -> Setting:
         SlipstreamError: something is missing or does not fit this machine.
     """
     dataset = build_dataset(dataset_settings(config))
+    require_noise_levels(config, [bucket for bucket, _, _ in dataset.bucket_table()])
     root = cache_root(config)
     adapter = adapter_source(config.model)
     compute = settle_compute(config)
@@ -110,7 +109,6 @@ def settle(config: RunConfig) -> Setting:
         latent_cache=TensorCache(root, "latents"),
         text_cache=TensorCache(root, "texts"),
         pictures=preview_pictures(config),
-        optimizer=settle_optimizer(config),
     )
 
 
@@ -143,11 +141,6 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             lora_weight=panel.lora_weight,
             loss_multiplier=panel.loss_multiplier,
             regularization=panel.regularization,
-            mask=_mask_settings(panel.mask) if panel.mask is not None else None,
-            crop=CropRule(panel.crop, panel.num_crops, panel.crop_scale, config.job.seed),
-            bucket_step=panel.bucket_step,
-            square=panel.square,
-            flip_vertical=panel.flip_vertical,
         )
         for panel in config.datasets
     ]
@@ -164,11 +157,6 @@ def caption_rule(panel: DatasetPanel, seed: int) -> CaptionRule:
         random_triggers=panel.random_triggers,
         seed=seed,
     )
-
-
-def _mask_settings(panel: MaskPanel) -> MaskSettings:
-    path = Path(panel.path) if panel.path is not None else None
-    return MaskSettings(panel.source, path, panel.invert, panel.minimum, panel.prior_weight)
 
 
 def preview_pictures(config: RunConfig) -> tuple[Picture, ...]:

@@ -8,22 +8,24 @@ from threading import Lock
 
 from torch import Tensor, nn
 
+from slipstream.adapters.branches import BranchSet
+from slipstream.adapters.dropout import Dropout
 from slipstream.adapters.inject import inject_lora, select_targets
-from slipstream.adapters.low_rank import BranchSet
+from slipstream.adapters.patterns import places
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
+from slipstream.config.target import block_numbers
 from slipstream.config.variants import adapter_source
-from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
-from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
+from slipstream.models.z_image.family import release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
 Features = Callable[[str], Tensor]
-Latents = Callable[[Example, View], Tensor]
+Latents = Callable[[Example, bool], Tensor]
 
 
 def prepare_features(setting: Setting, reporter: Reporter) -> Features:
@@ -64,7 +66,7 @@ def _one_at_a_time(encoder: TextEncoder) -> Features:
 
 
 def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, ImageCodec | None]:
-    """(Example, view) -> latents, and the image codec where previews or uncached pictures need it."""
+    """(Example, flipped) -> latents, and the image codec where previews or uncached pictures need it."""
     identity = setting.model.latent_identity
     dataset, cache = setting.dataset, setting.latent_cache
     missing = count_missing_latents(dataset, identity, cache)
@@ -83,7 +85,7 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
     if not uncached or codec is None:
         return cached, codec
     fresh = fresh_latents(codec.encode)
-    return (lambda example, view: (cached if example.cache_latents else fresh)(example, view)), codec
+    return (lambda example, flipped: (cached if example.cache_latents else fresh)(example, flipped)), codec
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,36 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     if setting.adapter is not None:
         adapter = attach_training_adapter(transformer, setting.adapter, adapter_source(setting.config.model))
         reporter.log(f"training adapter: {adapter.matched}")
-    names = select_targets(transformer, ADAPTER_ROOT, config.target.target_modules)
-    lora = inject_lora(transformer, names, rank=config.target.rank, alpha=alpha_of(setting), seed=config.job.seed)
+    names = chosen_modules(setting, transformer)
+    lora = new_lora(setting, transformer, names)
     count = sum(parameter.numel() for parameter in lora.parameters())
     reporter.log(
-        f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters"
+        f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters "
+        f"({places(names)})"
     )
     return Adapted(transformer, adapter, lora)
+
+
+def chosen_modules(setting: Setting, transformer: nn.Module) -> list[str]:
+    """Names of the linears that TARGET means.
+
+    Raises:
+        AdapterError: a pattern, a part or a block means nothing in this model.
+    """
+    target = setting.config.target
+    return select_targets(
+        transformer, target.parts, target.target_modules, exclude=target.exclude_modules,
+        blocks=block_numbers(target.blocks),
+    )  # fmt: skip
+
+
+def new_lora(setting: Setting, transformer: nn.Module, names: list[str]) -> BranchSet:
+    """The trainable LoRA of TARGET beside these linears."""
+    target = setting.config.target
+    dropout = Dropout(target.dropout, target.rank_dropout, target.module_dropout)
+    return inject_lora(
+        transformer, names, rank=target.rank, alpha=alpha_of(setting), seed=setting.config.job.seed, dropout=dropout
+    )
 
 
 def alpha_of(setting: Setting) -> float:

@@ -29,7 +29,7 @@ from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.checkpointing import RunBlock, run_directly
 
 ADAPTER_ROOT = "layers"
-"""Where LoRAs go: the main blocks. The refiners stay frozen, so neither needs a gradient."""
+"""Where LoRAs go unless a config says more: the main blocks. `target.blocks` counts in this list."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import nn
 
 from slipstream.core.errors import ModelError
 from slipstream.core.quiet import quiet_imports
+from slipstream.flow.shift import resolution_shift
 
 
 def load_transformer(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -70,9 +71,13 @@ class SamplingShift:
         """The shift s in sigma' = s * sigma / (1 + (s - 1) * sigma) for an image of this many tokens."""
         if not self.dynamic:
             return self.static
-        slope = (self.max_shift - self.base_shift) / (self.max_tokens - self.base_tokens)
-        mu = self.base_shift + slope * (image_tokens - self.base_tokens)
-        return float(torch.tensor(mu, dtype=torch.float64).exp())
+        return resolution_shift(
+            image_tokens,
+            base_shift=self.base_shift,
+            max_shift=self.max_shift,
+            base_tokens=self.base_tokens,
+            max_tokens=self.max_tokens,
+        )
 
 
 def load_sampling_shift(folder: Path) -> SamplingShift:

@@ -1,0 +1,53 @@
+"""The panels' share of what is learned, as plain values: which noise levels, which loss."""
+
+from __future__ import annotations
+
+from slipstream.config.run_config import RunConfig
+from slipstream.core.errors import ConfigError
+from slipstream.data.buckets import Bucket
+from slipstream.flow.densities import NoiseLevels, index_range
+from slipstream.objectives.settings import ObjectiveSettings
+
+_PIXELS_PER_TOKEN = 16
+
+
+def noise_levels(config: RunConfig) -> NoiseLevels:
+    """The density of sigmas that the training panel asks for."""
+    training = config.training
+    return NoiseLevels(
+        timestep_type=training.timestep_type,
+        timestep_bias=training.timestep_bias,
+        shift=training.shift,
+        logit_mean=training.logit_mean,
+        logit_scale=training.logit_scale,
+        min_noise=training.min_noise,
+        max_noise=training.max_noise,
+        stratified=training.stratified,
+    )
+
+
+def objective_settings(config: RunConfig) -> ObjectiveSettings:
+    """The terms of the loss."""
+    training, guidance = config.training, config.advanced.differential_guidance
+    return ObjectiveSettings(
+        loss_type=training.loss_type,
+        huber_delta=training.huber_delta,
+        differential_guidance_scale=guidance.scale if guidance is not None else None,
+    )
+
+
+def require_noise_levels(config: RunConfig, buckets: list[Bucket]) -> None:
+    """Refuse bounds that leave no noise level to train on.
+
+    Raises:
+        ConfigError: with the levels that there are.
+    """
+    levels = noise_levels(config)
+    for bucket in buckets:
+        try:
+            index_range(levels, (bucket.width // _PIXELS_PER_TOKEN) * (bucket.height // _PIXELS_PER_TOKEN))
+        except ValueError as error:
+            raise ConfigError(
+                str(error), where="training.min_noise, training.max_noise",
+                fix="widen the bounds, or choose a timestep_type with levels there: linear has them everywhere.",
+            ) from error  # fmt: skip

@@ -1,0 +1,59 @@
+"""TARGET: block ranges, parts, patterns, and shares."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipstream.config.run_config import dump_yaml, parse_config
+from slipstream.config.target import TargetPanel, block_numbers
+from slipstream.core.errors import ConfigError
+
+
+def target(**settings) -> TargetPanel:
+    return parse_config({"job": {"name": "a"}, "datasets": [{"path": "p"}], "target": settings}).target
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("all", None), ("ALL", None), ("0", {0}), ("0-2", {0, 1, 2}), ("0-1,5, 7 - 8", {0, 1, 5, 7, 8}), ("3,3", {3}),
+    ],
+)  # fmt: skip
+def test_ranges_of_blocks(text, numbers):
+    assert block_numbers(text) == (None if numbers is None else frozenset(numbers))
+    assert target(blocks=text).blocks == text
+
+
+def test_a_single_block_may_be_a_number():
+    assert target(blocks=5).blocks == "5"
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"blocks": "9-0"}, ["target.blocks", "'9-0'", "lower block first: 0-9"]),
+        ({"blocks": "first"}, ["target.blocks", "'first'", "0-9,20-29"]),
+        ({"blocks": ""}, ["target.blocks", "expected `all`"]),
+        ({"blocks": True}, ["target.blocks", "got true"]),
+        ({"parts": []}, ["target.parts", "at least 1"]),
+        ({"parts": ["layer"]}, ["target.parts.0", "'layer'", "'layers', 'noise_refiner' or 'context_refiner'"]),
+        ({"parts": ["layers", "layers"]}, ["target.parts", "more than once"]),
+        ({"exclude_modules": ["a", "a"]}, ["target.exclude_modules", "more than once"]),
+        ({"dropout": 1.0}, ["target.dropout", "below 1"]),
+        ({"rank_dropout": -0.1}, ["target.rank_dropout", "at least 0"]),
+        ({"module_dropout": "some"}, ["target.module_dropout", "a number"]),
+        ({"network_dropout": 0.1}, ["here it is called target.dropout"]),
+    ],
+)
+def test_nonsense_is_refused(settings, parts):
+    with pytest.raises(ConfigError) as caught:
+        target(**settings)
+    text = str(caught.value)
+    assert not [part for part in parts if part not in text], text
+
+
+def test_it_survives_yaml():
+    config = parse_config(
+        {"job": {"name": "a"}, "datasets": [{"path": "p"}], "target": {"blocks": "0-3", "parts": ["noise_refiner"]}}
+    )
+    assert "blocks: 0-3" in dump_yaml(config)
