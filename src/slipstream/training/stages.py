@@ -15,6 +15,7 @@ from slipstream.adapters.patterns import places
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.target import block_numbers
 from slipstream.config.variants import adapter_source
+from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
@@ -25,7 +26,7 @@ from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
 Features = Callable[[str], Tensor]
-Latents = Callable[[Example, bool], Tensor]
+Latents = Callable[[Example, View], Tensor]
 
 
 def prepare_features(setting: Setting, reporter: Reporter) -> Features:
@@ -66,7 +67,7 @@ def _one_at_a_time(encoder: TextEncoder) -> Features:
 
 
 def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, ImageCodec | None]:
-    """(Example, flipped) -> latents, and the image codec where previews or uncached pictures need it."""
+    """(Example, view) -> latents, and the image codec where previews or uncached pictures need it."""
     identity = setting.model.latent_identity
     dataset, cache = setting.dataset, setting.latent_cache
     missing = count_missing_latents(dataset, identity, cache)
@@ -85,7 +86,7 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
     if not uncached or codec is None:
         return cached, codec
     fresh = fresh_latents(codec.encode)
-    return (lambda example, flipped: (cached if example.cache_latents else fresh)(example, flipped)), codec
+    return (lambda example, view: (cached if example.cache_latents else fresh)(example, view)), codec
 
 
 @dataclass(frozen=True)
