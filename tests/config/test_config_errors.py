@@ -35,7 +35,7 @@ def refusal(panels=None, overrides=()) -> ConfigError:
         ({"training": {"learning_rate": -1.0}}, ["training.learning_rate", "-1.0", "above 0"]),
         ({"training": {"beta1": 1.0}}, ["training.beta1", "below 1"]),
         ({"training": {"optimizer": "AdamW-8bit"}}, ["training.optimizer", "mean 'adamw8bit'?"]),
-        ({"training": {"ema": True}}, ["training.ema", "got true", "group of settings (decay)", "off"]),
+        ({"training": {"ema": True}}, ["training.ema", "got true", "group of settings (decay, warmup)", "off"]),
         ({"training": {"text_encoder": "cahce"}}, ["training.text_encoder", "did you mean 'cache'?"]),
         ({"training": {"cache_text_embeddings": True}}, ["cache_text_embeddings", "training.text_encoder"]),
         ({"datasets": [{"path": "p", "cache_latents": 1}]}, ["cache_latents", "true or false"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slipstream.config.optimizer_advice import optimizer_advice
+from slipstream.config.optimizers import finds_its_rate
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import NO_ADAPTER, VARIANTS, is_tiny, preview_guidance, preview_steps
 
@@ -39,6 +41,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *_training(config),
         *_unread(config),
         *_noise(config),
+        *optimizer_advice(config),
     ]
 
 
@@ -54,6 +57,8 @@ def _adapter(config: RunConfig) -> Iterator[str]:
 
 def _learning_rate(config: RunConfig) -> Iterator[str]:
     rate = config.training.learning_rate
+    if finds_its_rate(config.training.optimizer):
+        return
     if rate >= TOO_HIGH_RATE and config.model.variant == "turbo":
         yield (
             f"training.learning_rate {rate:g} is too high for Turbo, which gets unstable from "
@@ -198,6 +203,8 @@ READ_ONLY_WITH = {
     "shift": ("timestep_type", ("shift",)),
     "logit_mean": ("timestep_type", ("logit_normal",)),
     "logit_scale": ("timestep_type", ("logit_normal",)),
+    "lr_restarts": ("lr_schedule", ("cosine_restarts",)),
+    "lr_power": ("lr_schedule", ("polynomial",)),
 }
 """Settings of the training panel that some choices do not read."""
 

@@ -27,6 +27,8 @@ from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.training.device import Compute, choose_compute
 from slipstream.training.objective_settings import require_noise_levels
+from slipstream.training.optimizer_stage import settle_optimizer
+from slipstream.training.optimizers import OptimizerChoice
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Setting:
     latent_cache: TensorCache
     text_cache: TensorCache
     pictures: tuple[Picture, ...]
+    optimizer: OptimizerChoice
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -65,13 +68,13 @@ class Setting:
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [
             *lines, self._adapter_line(), *self.compute.reasons, self._checkpointing_line(),
-            f"cache: {self.latent_cache.root}",
+            self.optimizer.line, f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:
-        """Pictures left out and what looks like a mistake in the data, one line each."""
+        """Pictures left out, what looks like a mistake in the data, and settings without an effect, one line each."""
         skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
-        return [*skipped, *(f"warning: {line}" for line in self.dataset.warnings)]
+        return [*skipped, *(f"warning: {line}" for line in (*self.dataset.warnings, *self.optimizer.notes))]
 
     def _checkpointing_line(self) -> str:
         if self.config.training.gradient_checkpointing == "none":
@@ -109,6 +112,7 @@ def settle(config: RunConfig) -> Setting:
         latent_cache=TensorCache(root, "latents"),
         text_cache=TensorCache(root, "texts"),
         pictures=preview_pictures(config),
+        optimizer=settle_optimizer(config),
     )
 
 
