@@ -42,6 +42,8 @@ def refusal(panels=None, overrides=()) -> ConfigError:
         ({"datasets": [{"path": "p", "lora_weight": 0}]}, ["lora_weight", "got 0", "1 is usual"]),
         ({"datasets": [{"path": "p", "loss_multiplier": 0}]}, ["loss_multiplier", "got 0", "above 0"]),
         ({"datasets": [{"path": "p", "regularization": True}]}, ["regularization", "got true", "prior"]),
+        ({"datasets": [{"path": "p", "captions_file": "a.csv"}]}, ["captions_file", "'a.csv'", ".jsonl"]),
+        ({"datasets": [{"path": "p", "captions_file": ""}]}, ["captions_file", "empty path"]),
         ({"datasets": [{"path": "p", "keep_tokens": 1}]}, ["keep_tokens", "got 1", "caption_shuffle"]),
         ({"datasets": [{"path": "p", "caption_token_dropout": 1}]}, ["caption_token_dropout", "got 1", "below 1"]),
         ({"datasets": [{"path": "p", "caption_variants": 1}]}, ["caption_variants", "got 1", "at least 2"]),

@@ -95,7 +95,11 @@ def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
 
 
 def _anchored_dataset(panel: DatasetPanel, base_dir: Path) -> DatasetPanel:
-    update: dict[str, Any] = {"path": (base_dir / panel.path.expanduser()).resolve()}
+    folder = (base_dir / panel.path.expanduser()).resolve()
+    update: dict[str, Any] = {"path": folder}
+    if panel.captions_file is not None:
+        candidates = [start / panel.captions_file.expanduser() for start in (folder, base_dir)]
+        update["captions_file"] = next((path for path in candidates if path.exists()), candidates[0]).resolve()
     if panel.mask is not None and panel.mask.path is not None:
         path = (base_dir / panel.mask.path.expanduser()).resolve()
         update["mask"] = panel.mask.model_copy(update={"path": path})

@@ -50,6 +50,8 @@ def shareable(config: RunConfig) -> RunConfig:
 
 def _shareable_dataset(panel: DatasetPanel) -> DatasetPanel:
     update: dict[str, Any] = {"path": Path(panel.path.name)}
+    if panel.captions_file is not None:
+        update["captions_file"] = Path(panel.captions_file.name)
     if panel.mask is not None and panel.mask.path is not None:
         update["mask"] = panel.mask.model_copy(update={"path": Path(panel.mask.path.name)})
     return panel.model_copy(update=update)

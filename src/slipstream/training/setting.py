@@ -135,6 +135,7 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             resolutions=panel.resolutions,
             num_repeats=panel.num_repeats,
             default_caption=panel.default_caption,
+            captions_file=panel.path / panel.captions_file if panel.captions_file is not None else None,
             caption_extension=panel.caption_extension,
             caption_dropout=panel.caption_dropout,
             flip_horizontal=panel.flip_horizontal,
