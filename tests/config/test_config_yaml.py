@@ -94,7 +94,7 @@ def test_overrides_reach_every_depth():
     assert config.training.ema.decay == 0.9
     assert [str(panel.path) for panel in config.datasets] == ["x=y", "second"]
     assert config.datasets[0].resolutions == (128, 256)
-    assert config.sample.prompts == ("a fox", "c")
+    assert [prompt.prompt for prompt in config.sample.prompts] == ["a fox", "c"]
     assert config.model.variant == "base"
     assert MINIMAL == {"job": {"name": "a"}, "datasets": [{"path": "p"}]}
 

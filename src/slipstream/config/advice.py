@@ -121,9 +121,11 @@ def _tiny_sizes(config: RunConfig) -> Iterator[str]:
         yield (
             f"datasets.resolutions up to {largest}: the tiny models were made for 128; larger is slow and looks wrong."
         )
-    if config.sample.prompts and max(config.sample.width, config.sample.height) > TINY_SIDE:
-        size = f"{config.sample.width} x {config.sample.height}"
-        yield f"sample.width x height {size}: the tiny models draw 128 x 128; larger is slow and looks wrong."
+    sample = config.sample
+    sizes = [(one.width or sample.width, one.height or sample.height) for one in sample.prompts]
+    width, height = max(sizes, key=max, default=(0, 0))
+    if max(width, height) > TINY_SIDE:
+        yield f"previews of {width} x {height}: the tiny models draw 128 x 128; larger is slow and looks wrong."
 
 
 def _previews(config: RunConfig) -> Iterator[str]:
@@ -154,7 +156,7 @@ def _previews(config: RunConfig) -> Iterator[str]:
 
 
 def _prompts(config: RunConfig) -> Iterator[str]:
-    prompts, trigger = config.sample.prompts, config.job.trigger_word.lower()
+    prompts, trigger = [panel.prompt for panel in config.sample.prompts], config.job.trigger_word.lower()
     if not prompts:
         yield "sample.prompts is empty: no previews are drawn. Give 5-10 prompts of real use."
         return

@@ -33,7 +33,7 @@ from slipstream.training.loop import Requests, TrainingJob
 from slipstream.training.objective_settings import noise_levels, objective_settings
 from slipstream.training.optimizer_stage import fresh_state, rate_at
 from slipstream.training.optimizers import current_rate
-from slipstream.training.preview_stage import PreviewStage
+from slipstream.training.preview_stage import PreviewStage, scaled
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting, settle_compute
 from slipstream.training.stages import Adapted, Features, prepare_features, prepare_latents, prepare_transformer
@@ -52,7 +52,7 @@ class Prepared:
     policy: CheckpointPolicy
     metadata: Mapping[str, str]
     loader: Loader
-    preview: Callable[[], bool]
+    previews: PreviewStage | None
 
 
 def make_reporter(config: RunConfig, run: RunDir, stop: Callable[[], bool]) -> Reporter:
@@ -103,17 +103,17 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         policy=policy,
         metadata=metadata,
         loader=Loader(setting.dataset, sampler, latents, features),
-        preview=preview_stage(setting, run, reporter, adapted, state, features, codec),
+        previews=preview_stage(setting, run, reporter, adapted, state, features, codec),
     )
 
 
 def preview_stage(
     setting: Setting, run: RunDir, reporter: Reporter, adapted: Adapted, state: TrainingState,
     features: Features, codec: ImageCodec | None,
-) -> Callable[[], bool]:  # fmt: skip
-    """A function that draws the previews of the state's step; False where a stop cut it short."""
+) -> PreviewStage | None:  # fmt: skip
+    """What draws the previews of the state's step; None where there are no prompts."""
     if not setting.pictures or codec is None:
-        return lambda: True
+        return None
     predict = predictor(adapted.transformer)
 
     def predict_or_stop(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
@@ -127,13 +127,22 @@ def preview_stage(
         shift_at=setting.model.load_shift().at,
         device=setting.compute.device,
         latent_downscale=codec.downscale,
+        at_lora_scale=scaled([(adapted.lora, 1.0)]),
     )
     facts = {"model": setting.config.model.name_or_path, "lora": run.name, "training_adapter": adapted.adapter.state}
     if adapted.adapter.branches is not None:
         facts["training_adapter"] = "removed"
-    dtype = DTYPES[setting.config.save.dtype]
-    stage = PreviewStage(run, reporter, renderer, setting.pictures, state, adapted.adapter, dtype, facts)
-    return stage.draw
+    return PreviewStage(
+        run=run,
+        reporter=reporter,
+        renderer=renderer,
+        pictures=setting.pictures,
+        lora_scales=setting.config.sample.lora_scales,
+        state=state,
+        adapter=adapted.adapter,
+        dtype=DTYPES[setting.config.save.dtype],
+        facts=facts,
+    )
 
 
 def step_settings(setting: Setting) -> StepSettings:
@@ -159,7 +168,7 @@ def training_blocks(setting: Setting) -> RunBlock:
 
 def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     """The job that `loop.train` runs."""
-    setting, state, reporter = prepared.setting, prepared.state, prepared.reporter
+    setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
     settings = step_settings(setting)
     predict = predictor(prepared.adapted.transformer, training_blocks(setting))
@@ -201,7 +210,12 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         update=update,
         log_step=log_step,
         save=save,
-        preview=prepared.preview,
+        preview=previews.draw if previews else _nothing_to_draw,
+        sweep=previews.sweep if previews else _nothing_to_draw,
         finish=finish,
         requests=requests,
     )
+
+
+def _nothing_to_draw() -> bool:
+    return True

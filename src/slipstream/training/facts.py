@@ -15,6 +15,7 @@ from slipstream.config.run_config import RunConfig, dump_yaml
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
+from slipstream.training.pictures import picture_facts
 from slipstream.training.setting import Setting
 from slipstream.training.stages import Adapted, alpha_of
 
@@ -97,6 +98,8 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
         },
         "sample": {
             "prompts": [picture.prompt for picture in setting.pictures],
+            "pictures": picture_facts(setting.pictures),
+            "trigger_word": config.job.trigger_word,
             "steps": preview_steps(config),
             "guidance_scale": preview_guidance(config),
             "width": config.sample.width,

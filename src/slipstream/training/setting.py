@@ -8,17 +8,9 @@ from pathlib import Path
 
 from slipstream.config.datasets import DatasetPanel, MaskPanel
 from slipstream.config.run_config import RunConfig
-from slipstream.config.variants import (
-    VARIANTS,
-    adapter_source,
-    cache_root,
-    extras_source,
-    preview_guidance,
-    preview_steps,
-)
+from slipstream.config.variants import VARIANTS, adapter_source, cache_root, extras_source
 from slipstream.data.cache import TensorCache
 from slipstream.data.caption_rules import CaptionRule
-from slipstream.data.captions import fill_trigger
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
@@ -29,6 +21,7 @@ from slipstream.training.device import Compute, choose_compute
 from slipstream.training.objective_settings import require_noise_levels
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
+from slipstream.training.pictures import preview_pictures
 
 
 @dataclass(frozen=True)
@@ -172,20 +165,3 @@ def caption_rule(panel: DatasetPanel, seed: int) -> CaptionRule:
 def _mask_settings(panel: MaskPanel) -> MaskSettings:
     path = Path(panel.path) if panel.path is not None else None
     return MaskSettings(panel.source, path, panel.invert, panel.minimum, panel.prior_weight)
-
-
-def preview_pictures(config: RunConfig) -> tuple[Picture, ...]:
-    """The preview of every prompt, with `[trigger]` filled in."""
-    sample = config.sample
-    return tuple(
-        Picture(
-            prompt=fill_trigger(prompt, config.job.trigger_word),
-            negative_prompt=sample.negative_prompt,
-            width=sample.width,
-            height=sample.height,
-            seed=sample.seed + (number if sample.walk_seed else 0),
-            steps=preview_steps(config),
-            guidance_scale=preview_guidance(config),
-        )
-        for number, prompt in enumerate(sample.prompts)
-    )
