@@ -28,6 +28,8 @@ RENAMED = {
     "linear_rank": "target.rank",
     "linear_alpha": "target.alpha",
     "network_alpha": "target.alpha",
+    "network_module": "target.type",
+    "network_type": "target.type",
     "network_dropout": "target.dropout",
     "only_if_contains": "target.target_modules",
     "ignore_if_contains": "target.exclude_modules",

@@ -27,6 +27,7 @@ from slipstream.training.optimizer_state import averaged, optimizer_misfit, pack
 _STATE = re.compile(r"state_(\d{9})\.pt$")
 _PARTS = {"step", "lora", "optimizer", "ema", "skipped_in_a_row"}
 _LASTING = {
+    "adapter_type": "target.type",
     "alpha": "target.alpha",
     "base_model_hash": "the base model",
     "training_adapter_hash": "the training adapter",

@@ -35,6 +35,7 @@ def lora_metadata(setting: Setting, adapter: TrainingAdapter) -> dict[str, str]:
         "base_model_hash": weights_identity(setting.model.parts.folders["transformer"]),
         "training_adapter": adapter.source if adapter.branches is not None else "none",
         "training_adapter_hash": adapter.content_hash,
+        "adapter_type": config.target.type,
         "rank": str(config.target.rank),
         "alpha": f"{alpha_of(setting):g}",
         "dataset_fingerprint": dataset_fingerprint(setting.dataset),

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.dropout import Dropout
-from slipstream.adapters.inject import inject_lora, select_targets
+from slipstream.adapters.inject import inject_fresh, select_targets
+from slipstream.adapters.kinds import Recipe
 from slipstream.adapters.patterns import places
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.target import block_numbers
@@ -25,6 +26,7 @@ from slipstream.models.z_image.text import TextEncoder
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
+KIND_LABELS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT"}
 Features = Callable[[str], Tensor]
 Latents = Callable[[Example, View], Tensor]
 
@@ -100,7 +102,6 @@ class Adapted:
 
 def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     """Load the transformer, attach the training adapter, inject the LoRA."""
-    config = setting.config
     with reporter.phase("load transformer"):
         transformer = setting.model.load_transformer()
     adapter = no_training_adapter()
@@ -109,11 +110,7 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
         reporter.log(f"training adapter: {adapter.matched}")
     names = chosen_modules(setting, transformer)
     lora = new_lora(setting, transformer, names)
-    count = sum(parameter.numel() for parameter in lora.parameters())
-    reporter.log(
-        f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters "
-        f"({places(names)})"
-    )
+    reporter.log(describe_lora(setting, lora))
     return Adapted(transformer, adapter, lora)
 
 
@@ -131,15 +128,37 @@ def chosen_modules(setting: Setting, transformer: nn.Module) -> list[str]:
 
 
 def new_lora(setting: Setting, transformer: nn.Module, names: list[str]) -> BranchSet:
-    """The trainable LoRA of TARGET beside these linears."""
+    """The trainable LoRA of TARGET beside these linears.
+
+    Raises:
+        AdapterError: the kind does not fit one of them.
+    """
     target = setting.config.target
-    dropout = Dropout(target.dropout, target.rank_dropout, target.module_dropout)
-    return inject_lora(
-        transformer, names, rank=target.rank, alpha=alpha_of(setting), seed=setting.config.job.seed, dropout=dropout
+    recipe = Recipe(
+        kind=target.type,
+        rank=target.rank,
+        alpha=alpha_of(setting),
+        dropout=Dropout(target.dropout, target.rank_dropout, target.module_dropout),
+        lokr_factor=target.lokr_factor,
+        lokr_full_rank=target.lokr_full_rank,
+    )
+    return inject_fresh(transformer, names, recipe, seed=setting.config.job.seed)
+
+
+def describe_lora(setting: Setting, lora: BranchSet) -> str:
+    """One line: kind, number of modules, rank, alpha, parameters, and where they are."""
+    target = setting.config.target
+    count = sum(parameter.numel() for parameter in lora.parameters())
+    strength = "no limit" if target.type == "oft" and target.alpha is None else f"alpha {alpha_of(setting):g}"
+    return (
+        f"{KIND_LABELS[target.type]}: {len(lora.branches)} modules, rank {target.rank}, {strength}, "
+        f"{count:,} parameters ({places(lora.branches)})"
     )
 
 
 def alpha_of(setting: Setting) -> float:
-    """The LoRA's alpha; unset it is the rank, which makes the scale 1."""
+    """The LoRA's alpha; unset it is the rank, which makes the scale 1, and for an OFT 0, which is no limit."""
     target = setting.config.target
-    return float(target.rank if target.alpha is None else target.alpha)
+    if target.alpha is None:
+        return 0.0 if target.type == "oft" else float(target.rank)
+    return target.alpha

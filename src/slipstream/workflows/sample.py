@@ -177,13 +177,16 @@ def attach_loras(
     """Put LoRA files beside the transformer's linears, each with its weight; returns them with their weights."""
     from slipstream.adapters.files import load_lora
     from slipstream.adapters.inject import inject_weights
+    from slipstream.models.z_image.family import MODULE_ALIASES
 
     attached = []
     for number, use in enumerate(loras):
+        file = load_lora(use.path)
         branches, line = inject_weights(
-            transformer, load_lora(use.path).pairs, role=f"lora_{number}", source=str(use.path)
+            transformer, file.modules, role=f"lora_{number}", source=str(use.path), aliases=MODULE_ALIASES
         )
         branches.set_strength(use.strength)
         attached.append((branches, use.strength))
-        log(f"{use.path.name}: {line}, weight {use.strength:g}")
+        kinds = "" if file.kinds == ("lora",) else f" ({', '.join(file.kinds)})"
+        log(f"{use.path.name}{kinds}: {line}, weight {use.strength:g}")
     return attached
