@@ -22,7 +22,9 @@ app = typer.Typer(
 dataset_app = typer.Typer(help="Look at training data.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 
-ConfigFile = Annotated[Path, typer.Argument(help="The YAML file with the nine panels.", show_default=False)]
+ConfigFile = Annotated[
+    Path, typer.Argument(help="The YAML file with the nine panels, or a job file of ai-toolkit.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Settings over the file's, such as training.steps=500 job.name=second_try", show_default=False),
@@ -58,25 +60,29 @@ def plan(config: ConfigFile, overrides: Overrides = None) -> None:
     plan_command(config, overrides or [])
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A job file of ai-toolkit (YAML or JSON).", show_default=False)],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the config goes.", show_default="NAME.slipstream.yaml beside the file")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there already.")] = False,
+) -> None:
+    """Turn another trainer's file into a config, and tell what became of every key."""
+    from slipstream.cli.imports import import_command
+
+    import_command(file, out, overrides or [], replace=replace)
+
+
 @app.command()
 def sample(
-    prompts: Annotated[
-        list[str] | None,
-        typer.Argument(help='One or more prompts; flags are read: "a fox --w 832 --d 7".', show_default=False),
-    ] = None,
+    prompts: Annotated[list[str] | None, typer.Argument(help="One or more prompts.", show_default=False)] = None,
     model: Annotated[str, typer.Option(help="A model name, folder or hub id.")] = "Tongyi-MAI/Z-Image-Turbo",
     lora: Annotated[
         list[str] | None, typer.Option(help="A LoRA file or run folder, with :weight if not 1 (repeatable).")
     ] = None,
-    lora_scales: Annotated[
-        str, typer.Option(help="Draw every prompt at each of these LoRA weights, such as 0.4,0.7,1.0, and a sheet.")
-    ] = "",
-    trigger_word: Annotated[
-        str | None, typer.Option(help="What [trigger] stands for.", show_default="the LoRA's own")
-    ] = None,
-    prompts_file: Annotated[
-        Path | None, typer.Option(help="A file with one prompt a line, or a list in .json or .yaml.")
-    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="A text file with one prompt a line.")] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("samples"),
     negative_prompt: Annotated[str, typer.Option(help="Used where guidance is on.")] = "",
     width: Annotated[
@@ -101,9 +107,9 @@ def sample(
 
     sample_command(
         SampleOptions(
-            prompts=tuple(prompts or ()), prompts_file=prompts_file, model=model, loras=tuple(lora or ()),
-            lora_scales=lora_scales, trigger_word=trigger_word, out=out, negative_prompt=negative_prompt, width=width,
-            height=height, steps=steps, guidance_scale=guidance_scale, seed=seed, walk_seed=walk_seed, device=device,
+            prompts=tuple(prompts or ()), prompts_file=prompts_file, model=model, loras=tuple(lora or ()), out=out,
+            negative_prompt=negative_prompt, width=width, height=height, steps=steps, guidance_scale=guidance_scale,
+            seed=seed, walk_seed=walk_seed, device=device,
         )
     )  # fmt: skip
 
@@ -111,6 +117,7 @@ def sample(
 @dataset_app.command("check")
 def dataset_check(
     target: Annotated[Path, typer.Argument(help="A folder of pictures, or a config file.", show_default=False)],
+    overrides: Overrides = None,
     resolutions: Annotated[str, typer.Option(help="For a folder: resolutions to sort it into.")] = "512,768,1024",
     trigger_word: Annotated[str, typer.Option(help="For a folder: the trigger word.")] = "",
     default_caption: Annotated[str, typer.Option(help="For a folder: caption of pictures without a text file.")] = "",
@@ -118,7 +125,7 @@ def dataset_check(
     """Check pictures and captions: what is broken, missing, too small, and how it falls into buckets."""
     from slipstream.cli.inspection import check_command
 
-    check_command(target, resolutions, trigger_word, default_caption)
+    check_command(target, overrides or [], resolutions, trigger_word, default_caption)
 
 
 @app.command()

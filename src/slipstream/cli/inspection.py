@@ -36,14 +36,16 @@ def presets_command(name: str | None) -> None:
         out.print(f"[bold]{preset:18}[/bold] {escape(description)}")
 
 
-def check_command(target: Path, resolutions: str, trigger_word: str, default_caption: str) -> None:
+def check_command(
+    target: Path, overrides: list[str], resolutions: str, trigger_word: str, default_caption: str
+) -> None:
     """Print the report on a folder or on a config's datasets."""
     from slipstream.cli.dataset_view import show_report
-    from slipstream.config.run_config import load_config
+    from slipstream.cli.imports import open_and_tell
     from slipstream.workflows.inspect import check_config_datasets, check_folder
 
-    if target.suffix.lower() in {".yaml", ".yml"}:
-        show_report(check_config_datasets(load_config(target, [])))
+    if target.suffix.lower() in {".yaml", ".yml", ".json"}:
+        show_report(check_config_datasets(open_and_tell(target, overrides)))
     else:
         show_report(check_folder(target, _sides(resolutions), trigger_word, default_caption))
 

@@ -12,10 +12,10 @@ from slipstream.cli.screen import duration, out, pace
 
 def plan_command(config_path: Path, overrides: list[str]) -> None:
     """Print the plan of a config."""
-    from slipstream.config.run_config import load_config
+    from slipstream.cli.imports import open_and_tell
     from slipstream.workflows.plan import Plan, make_plan
 
-    plan: Plan = make_plan(load_config(config_path, overrides))
+    plan: Plan = make_plan(open_and_tell(config_path, overrides))
     out.print(f"[bold]{escape(plan.name)}[/bold]  (nothing is started)")
     for line in plan.choices:
         out.print(f"  {escape(line)}")

@@ -48,10 +48,11 @@ class Interrupts:
 
 def train_command(config_path: Path, overrides: list[str], *, fresh: bool) -> int:
     """Train a config; returns the exit code."""
+    from slipstream.cli.imports import open_and_tell
     from slipstream.config.advice import advise
-    from slipstream.config.run_config import dump_yaml, load_config
+    from slipstream.config.run_config import dump_yaml
 
-    config = load_config(config_path, overrides)
+    config = open_and_tell(config_path, overrides)
     output_dir, name = Path(config.job.output_dir), config.job.name
     with door_lock(run_called(output_dir, name)):
         run, moved = create_run(output_dir, name, dump_yaml(config), fresh=fresh)

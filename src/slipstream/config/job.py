@@ -15,13 +15,23 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
-def _folder_name(name: str) -> str:
-    if _NAME.fullmatch(name) and len(name) <= MAX_NAME_LENGTH and not name.endswith("."):
+def folder_name(name: str) -> str:
+    """The name itself if it can be a folder's, else the nearest that can."""
+    if _is_folder_name(name):
         return name
-    proposal = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:MAX_NAME_LENGTH].strip("._-") or "my_lora"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:MAX_NAME_LENGTH].strip("._-") or "my_lora"
+
+
+def _is_folder_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and len(name) <= MAX_NAME_LENGTH and not name.endswith(".")
+
+
+def _folder_name(name: str) -> str:
+    if _is_folder_name(name):
+        return name
     raise ValueError(
         f"got {name!r}, expected a name that can be a folder: letters, digits, `.`, `_` and `-`, a letter or "
-        f"digit first, no `.` last, at most {MAX_NAME_LENGTH} characters; for example {proposal!r}"
+        f"digit first, no `.` last, at most {MAX_NAME_LENGTH} characters; for example {folder_name(name)!r}"
     )
 
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slipstream.config.prompts import prompt_settings
 from slipstream.config.yaml_text import read_yaml
 from slipstream.core.errors import ConfigError
 
@@ -37,11 +36,16 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
     result = copy.deepcopy(dict(data))
     for override in overrides:
         path, value = split_override(override)
-        _set(result, path, value)
+        set_path(result, path, value)
     return result
 
 
-def _set(data: dict[str, Any], path: str, value: Any) -> None:
+def set_path(data: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path, making groups and list entries on the way.
+
+    Raises:
+        ConfigError: the path leads through a plain value or past a list's end.
+    """
     parts = path.split(".")
     node: Any = data
     for depth, part in enumerate(parts):
@@ -56,20 +60,8 @@ def _set(data: dict[str, Any], path: str, value: Any) -> None:
             node[key] = value
             return
         held = node.get(key) if isinstance(node, dict) else node[key]
-        if held is None:
-            held = _empty_for(parts[depth + 1])
-        elif isinstance(held, str) and here == "sample.prompts":
-            held = _group_of(held, path)
-        node[key] = held
-        node = held
-
-
-def _group_of(prompt: str, path: str) -> dict[str, Any]:
-    """A preview prompt given as text, written out as the group that an override leads into."""
-    try:
-        return dict(prompt_settings(prompt))
-    except ValueError as error:
-        raise ConfigError(str(error), where=f"override {path}", fix="set the whole prompt.") from error
+        node[key] = _empty_for(parts[depth + 1]) if held is None else held
+        node = node[key]
 
 
 def _empty_for(part: str) -> Any:

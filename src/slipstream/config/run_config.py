@@ -17,7 +17,7 @@ from slipstream.config.model import ModelPanel, TurboModel
 from slipstream.config.overrides import apply_overrides, split_override
 from slipstream.config.panel import PANEL
 from slipstream.config.quantization import QuantizationPanel
-from slipstream.config.sample import SamplePanel, with_prompts_file
+from slipstream.config.sample import SamplePanel
 from slipstream.config.save import SavePanel
 from slipstream.config.target import TargetPanel
 from slipstream.config.training import TrainingPanel
@@ -67,15 +67,13 @@ def parse_config(
 ) -> RunConfig:
     """A config from plain values; `source` names them in messages.
 
-    Relative paths of datasets, masks and `sample.prompts_file` are resolved against `base_dir` where it is given. A
-    panel that is there but empty (`save:` with nothing under it) takes its defaults.
+    Relative paths of datasets and masks are resolved against `base_dir` where it is given. A panel that is there but
+    empty (`save:` with nothing under it) takes its defaults.
 
     Raises:
         ConfigError: with every setting that is wrong.
     """
-    if not any(text.startswith("sample.prompts_file") for text in overrides):
-        mapping = with_prompts_file(mapping, base_dir)  # first, so that overrides reach the prompts of the file
-    given = with_prompts_file(apply_overrides(mapping, overrides), base_dir)
+    given = apply_overrides(mapping, overrides)
     filled = {name: value for name, value in given.items() if value is not None}
     try:
         config = RunConfig.model_validate(filled)
@@ -97,11 +95,7 @@ def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
 
 
 def _anchored_dataset(panel: DatasetPanel, base_dir: Path) -> DatasetPanel:
-    folder = (base_dir / panel.path.expanduser()).resolve()
-    update: dict[str, Any] = {"path": folder}
-    if panel.captions_file is not None:
-        candidates = [start / panel.captions_file.expanduser() for start in (folder, base_dir)]
-        update["captions_file"] = next((path for path in candidates if path.exists()), candidates[0]).resolve()
+    update: dict[str, Any] = {"path": (base_dir / panel.path.expanduser()).resolve()}
     if panel.mask is not None and panel.mask.path is not None:
         path = (base_dir / panel.mask.path.expanduser()).resolve()
         update["mask"] = panel.mask.model_copy(update={"path": path})
@@ -120,15 +114,15 @@ def _found(name: str, base_dir: Path) -> str:
 def load_config(path: Path, overrides: Sequence[str] = (), base_dir: Path | None = None) -> RunConfig:
     """A config from a YAML file.
 
-    Relative paths of datasets and of `sample.prompts_file`, overridden ones too, start at `base_dir`, by default the
-    file's folder; a model or adapter that is a path may start there or at the current directory; `job.output_dir` and
-    `advanced.cache_dir` start at the current directory.
+    Datasets' relative paths, overridden ones too, start at `base_dir`, by default the file's folder; a model or
+    adapter that is a path may start there or at the current directory; `job.output_dir` and `advanced.cache_dir`
+    start at the current directory.
 
     Raises:
         ConfigError: the file is missing, not YAML, or settings are wrong.
     """
     path = path.expanduser()
-    value = read_yaml(_read_text(path), str(path))
+    value = read_yaml(read_config_text(path), str(path))
     if value is None:
         raise ConfigError(
             "the file is empty, expected at least the panels `job` and `datasets`", where=str(path),
@@ -142,7 +136,12 @@ def load_config(path: Path, overrides: Sequence[str] = (), base_dir: Path | None
     return parse_config(value, overrides, source=str(path), base_dir=base_dir or path.resolve().parent)
 
 
-def _read_text(path: Path) -> str:
+def read_config_text(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        ConfigError: it is missing (with the nearest name), or no UTF-8 text.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

@@ -71,6 +71,7 @@ def _remedy(problem: str) -> str:
     return "put text with special characters (: # [ ] { } * & @) in quotes, and close every quote and bracket."
 
 
-def write_yaml(value: Any) -> str:
-    """YAML text in block style, keys in their order, that `read_yaml` turns into the same value."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
+def write_yaml(value: Any, *, flow: bool = False) -> str:
+    """YAML text, keys in their order, that `read_yaml` turns into the same value; with `flow` on one line."""
+    width = 10_000 if flow else 110
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=width)

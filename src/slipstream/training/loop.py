@@ -27,8 +27,7 @@ class Requests(Protocol):
 class TrainingJob:
     """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end.
 
-    `preview` and `sweep` (the pictures at other LoRA weights, after the last step) return False where a stop cut them
-    short.
+    `preview` returns False where a stop cut it short.
     """
 
     state: TrainingState
@@ -40,7 +39,6 @@ class TrainingJob:
     log_step: Callable[[int, StepResult], None]
     save: Callable[[], None]
     preview: Callable[[], bool]
-    sweep: Callable[[], bool]
     finish: Callable[[], None]
     requests: Requests
 
@@ -67,8 +65,6 @@ def train(job: TrainingJob) -> bool:
         if wants_preview and not job.preview():
             job.save()
             return False
-    if not job.sweep():
-        return False
     job.finish()
     return True
 

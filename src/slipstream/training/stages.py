@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.dropout import Dropout
-from slipstream.adapters.inject import inject_fresh, select_targets
-from slipstream.adapters.kinds import Recipe
+from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.patterns import places
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.target import block_numbers
@@ -26,7 +25,6 @@ from slipstream.models.z_image.text import TextEncoder
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
-KIND_LABELS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT"}
 Features = Callable[[str], Tensor]
 Latents = Callable[[Example, View], Tensor]
 
@@ -102,6 +100,7 @@ class Adapted:
 
 def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     """Load the transformer, attach the training adapter, inject the LoRA."""
+    config = setting.config
     with reporter.phase("load transformer"):
         transformer = setting.model.load_transformer()
     adapter = no_training_adapter()
@@ -110,7 +109,11 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
         reporter.log(f"training adapter: {adapter.matched}")
     names = chosen_modules(setting, transformer)
     lora = new_lora(setting, transformer, names)
-    reporter.log(describe_lora(setting, lora))
+    count = sum(parameter.numel() for parameter in lora.parameters())
+    reporter.log(
+        f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters "
+        f"({places(names)})"
+    )
     return Adapted(transformer, adapter, lora)
 
 
@@ -128,37 +131,15 @@ def chosen_modules(setting: Setting, transformer: nn.Module) -> list[str]:
 
 
 def new_lora(setting: Setting, transformer: nn.Module, names: list[str]) -> BranchSet:
-    """The trainable LoRA of TARGET beside these linears.
-
-    Raises:
-        AdapterError: the kind does not fit one of them.
-    """
+    """The trainable LoRA of TARGET beside these linears."""
     target = setting.config.target
-    recipe = Recipe(
-        kind=target.type,
-        rank=target.rank,
-        alpha=alpha_of(setting),
-        dropout=Dropout(target.dropout, target.rank_dropout, target.module_dropout),
-        lokr_factor=target.lokr_factor,
-        lokr_full_rank=target.lokr_full_rank,
-    )
-    return inject_fresh(transformer, names, recipe, seed=setting.config.job.seed)
-
-
-def describe_lora(setting: Setting, lora: BranchSet) -> str:
-    """One line: kind, number of modules, rank, alpha, parameters, and where they are."""
-    target = setting.config.target
-    count = sum(parameter.numel() for parameter in lora.parameters())
-    strength = "no limit" if target.type == "oft" and target.alpha is None else f"alpha {alpha_of(setting):g}"
-    return (
-        f"{KIND_LABELS[target.type]}: {len(lora.branches)} modules, rank {target.rank}, {strength}, "
-        f"{count:,} parameters ({places(lora.branches)})"
+    dropout = Dropout(target.dropout, target.rank_dropout, target.module_dropout)
+    return inject_lora(
+        transformer, names, rank=target.rank, alpha=alpha_of(setting), seed=setting.config.job.seed, dropout=dropout
     )
 
 
 def alpha_of(setting: Setting) -> float:
-    """The LoRA's alpha; unset it is the rank, which makes the scale 1, and for an OFT 0, which is no limit."""
+    """The LoRA's alpha; unset it is the rank, which makes the scale 1."""
     target = setting.config.target
-    if target.alpha is None:
-        return 0.0 if target.type == "oft" else float(target.rank)
-    return target.alpha
+    return float(target.rank if target.alpha is None else target.alpha)

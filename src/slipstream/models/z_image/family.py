@@ -31,12 +31,6 @@ from slipstream.precision.checkpointing import RunBlock, run_directly
 ADAPTER_ROOT = "layers"
 """Where LoRAs go unless a config says more: the main blocks. `target.blocks` counts in this list."""
 
-MODULE_ALIASES = {
-    "attention.qkv": ("attention.to_q", "attention.to_k", "attention.to_v"),
-    "attention.out": ("attention.to_out.0",),
-}
-"""Linears as the original layout and ComfyUI name them -> as diffusers does; `qkv` holds rows of q, k and v."""
-
 
 @dataclass(frozen=True)
 class ZImage:

@@ -1,0 +1,119 @@
+"""Opening any config: our own panels, or a file of another trainer, which is imported on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slipstream.config.fields import settings_of
+from slipstream.config.imports.ai_toolkit import job as ai_toolkit
+from slipstream.config.imports.imported import Imported
+from slipstream.config.imports.report import Entry, Report
+from slipstream.config.run_config import RunConfig, load_config, parse_config, read_config_text
+from slipstream.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A config, and the report where it came from another trainer's file."""
+
+    config: RunConfig
+    report: Report | None = None
+
+
+def open_config(path: Path, overrides: Sequence[str] = ()) -> Opened:
+    """A config from a YAML file of ours or from a job file of ai-toolkit.
+
+    Raises:
+        ConfigError: the file is missing or wrong, holds several trainings, or trains another model family.
+    """
+    imported = import_file(path, overrides)
+    if imported is None:
+        return Opened(load_config(path, overrides))
+    if len(imported) > 1:
+        raise ConfigError(
+            f"this file holds {len(imported)} trainings (config.process), expected one", where=str(path),
+            fix=f"`slipstream import {path} --out my.yaml` writes one config for each.",
+        )  # fmt: skip
+    return Opened(check(imported[0], path, overrides), imported[0].report)
+
+
+def check(imported: Imported, path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config of an imported training.
+
+    Raises:
+        ConfigError: with every setting that does not fit.
+    """
+    source = f"{path} (imported from {imported.report.format})"
+    base_dir = path.expanduser().resolve().parent
+    return parse_config(imported.settings, overrides, source=source, base_dir=base_dir)
+
+
+def import_file(path: Path, overrides: Sequence[str] = ()) -> list[Imported] | None:
+    """The trainings in another trainer's file, or None for a config of our own (or for no mapping at all).
+
+    Raises:
+        ConfigError: it is such a file, and cannot be read or trains something else.
+    """
+    path = path.expanduser()
+    content = read_config_text(path)
+    if "config" not in content and "job" not in content:
+        return None
+    job = ai_toolkit.read_job(content, str(path))
+    if not ai_toolkit.is_job(job):
+        return None
+    return [known(found) for found in ai_toolkit.import_job(job, str(path), overrides)]
+
+
+def known(imported: Imported) -> Imported:
+    """Without settings that this version does not have; their keys become ignored ones."""
+    settings = settings_of(RunConfig)
+    entries = [entry if _exists(entry.target, settings) else _absent(entry) for entry in imported.report.entries]
+    values = dict(imported.settings)
+    for target in imported.origins:
+        if not _exists(target, settings):
+            values = _without(values, target.split("."))
+    values = _with_plain_prompts(values)
+    return replace(imported, settings=values, report=replace(imported.report, entries=entries))
+
+
+def _with_plain_prompts(settings: dict[str, Any]) -> dict[str, Any]:
+    """Prompts without settings of their own as text; entries that have no text are left out."""
+    sample = settings.get("sample")
+    if not isinstance(sample, Mapping) or not isinstance(sample.get("prompts"), list):
+        return settings
+    given = [prompt for prompt in sample["prompts"] if not isinstance(prompt, Mapping) or prompt.get("prompt")]
+    plain = [p["prompt"] if isinstance(p, Mapping) and list(p) == ["prompt"] else p for p in given]
+    return {**settings, "sample": {**sample, "prompts": plain}}
+
+
+def _exists(target: str | None, settings: Mapping[str, Any]) -> bool:
+    if target is None:
+        return True
+    generic = ".".join("0" if part.isdigit() else part for part in target.split("."))
+    if generic in settings or any(name.startswith(f"{generic}.") for name in settings):
+        return True
+    if generic == "sample.prompts.0.prompt":
+        return True
+    field = settings.get(generic.rpartition(".")[0])
+    return field is not None and "Mapping[" in str(field.annotation)
+
+
+def _absent(entry: Entry) -> Entry:
+    why = f"{entry.target} is not in this version"
+    return replace(entry, outcome="ignored", target=None, result=None, why=why, matters=True)
+
+
+def _without(value: Any, path: list[str]) -> Any:
+    name, *rest = path
+    if isinstance(value, list):
+        number = int(name)
+        return [_without(item, rest) if n == number else item for n, item in enumerate(value)]
+    if not isinstance(value, Mapping) or name not in value:
+        return value
+    if not rest:
+        return {key: inner for key, inner in value.items() if key != name}
+    inner = _without(value[name], rest)
+    return {**value, name: inner} if inner else {key: other for key, other in value.items() if key != name}
