@@ -19,6 +19,7 @@ from slipstream.adapters.files import save_lora
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.training_adapter import attach_training_adapter
 from slipstream.core.seeding import derive_seed
+from slipstream.data.crops import View
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.loader import fresh_latents
 from slipstream.data.sampler import BucketSampler
@@ -46,7 +47,7 @@ def load_data() -> Dataset:
 def encode_everything(model: ZImage, dataset: Dataset) -> tuple[dict[int, Tensor], dict[str, Tensor]]:
     """Latents by example and text features by caption; both encoders are gone afterwards."""
     latents_of = fresh_latents(model.load_codec().encode)
-    latents = {example.index: latents_of(example, False) for example in dataset.examples}
+    latents = {example.index: latents_of(example, View()) for example in dataset.examples}
     encoder = model.load_text_encoder()
     texts = {caption: encoder.encode([caption])[0] for caption in dataset.captions()}
     return latents, texts

@@ -10,7 +10,7 @@ from slipstream.core.errors import DataError
 from slipstream.data.buckets import Bucket
 from slipstream.data.dataset import build_dataset
 from slipstream.data.fingerprint import dataset_fingerprint
-from slipstream.data.settings import DatasetSettings
+from slipstream.data.settings import CropRule, DatasetSettings
 
 
 def test_one_example_per_picture_and_bucket(folder, make):
@@ -105,6 +105,9 @@ def test_the_fingerprint_does_not_know_where_the_folder_lies(pair, tmp_path):
         {"caption_dropout": 0.1},
         {"trigger_word": "zfox"},
         {"resolutions": (64,)},
+        {"flip_vertical": True},
+        {"crop": CropRule("top"), "square": True},
+        {"resolutions": (64,), "crop": CropRule("random", 2, scale=0.5)},
     ],
 )
 def test_the_fingerprint_knows_every_setting_that_shapes_training(pair, settings):

@@ -7,6 +7,7 @@ import torch
 
 from slipstream.core.errors import DataError
 from slipstream.data.cache import TensorCache, text_key
+from slipstream.data.crops import View
 from slipstream.data.dataset import build_dataset
 from slipstream.data.encode import (
     CacheReport,
@@ -75,13 +76,13 @@ def test_the_cache_holds_each_examples_own_latents_in_both_orientations(dataset,
         for flipped in (False, True):
             pixels = to_pixels(picture, example.bucket, flipped)
             expected = torch.nn.functional.avg_pool2d(pixels, 8)
-            assert torch.equal(cache.get(example_key(example, flipped, "vae")), expected)
+            assert torch.equal(cache.get(example_key(example, View(flipped), "vae")), expected)
 
 
 def test_only_what_is_missing_is_encoded_again(dataset, encoder, cache):
     data = dataset({(64, 64): 4})
     fill(data, encoder, cache)
-    path = cache.path(example_key(data.examples[2], False, "vae"))
+    path = cache.path(example_key(data.examples[2], View(), "vae"))
     path.write_bytes(path.read_bytes()[:-4])
     assert count_missing_latents(data, "vae", cache) == 1
     assert fill(data, encoder, cache) == CacheReport(hits=3, encoded=1)

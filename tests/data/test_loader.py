@@ -9,6 +9,7 @@ import torch
 
 from slipstream.core.errors import DataError
 from slipstream.data.cache import TensorCache, text_key
+from slipstream.data.crops import View
 from slipstream.data.encode import encode_captions, encode_latents, example_key
 from slipstream.data.loader import Loader, cached_features, cached_latents, fresh_latents
 from slipstream.data.sampler import BucketSampler
@@ -50,7 +51,7 @@ def loader(data, latent_cache, text_cache):
 
 def by_hand(data, step):
     draws = BucketSampler(data, 2, seed=3).draw(step)
-    latents = [fresh_latents(encode_images)(data.examples[draw.example_index], draw.flipped) for draw in draws]
+    latents = [fresh_latents(encode_images)(data.examples[draw.example_index], draw.view) for draw in draws]
     captions = ["" if draw.dropped else data.examples[draw.example_index].caption for draw in draws]
     return torch.stack(latents), encode_texts(captions), tuple(draw.example_index for draw in draws)
 
@@ -76,11 +77,11 @@ def test_cached_equals_fresh(data, latent_cache):
     cached, fresh = cached_latents(latent_cache, "vae"), fresh_latents(encode_images)
     for example in data.examples:
         for flipped in (False, True):
-            assert torch.equal(cached(example, flipped), fresh(example, flipped))
+            assert torch.equal(cached(example, View(flipped)), fresh(example, View(flipped)))
 
 
 def recording(record, gate=None):
-    def latents(example, flipped):
+    def latents(example, view):
         record.append((example.index, threading.current_thread() is threading.main_thread()))
         if gate is not None:
             gate.set()
@@ -101,7 +102,7 @@ def test_the_next_batch_is_fetched_in_the_background(data):
     assert fetched in (expected[:2], expected)
     assert not any(in_main for _, in_main in record)
 
-    def wait_for_second(example, flipped):
+    def wait_for_second(example, view):
         if example.index == sampler.draw(1)[0].example_index:
             ahead.set()
         return torch.zeros(1, 1, 1)
@@ -122,7 +123,7 @@ def test_an_error_surfaces_at_the_step_it_belongs_to(data):
     sampler = BucketSampler(data, 2, seed=3)
     first = {draw.example_index for draw in sampler.draw(0)}
 
-    def latents(example, flipped):
+    def latents(example, view):
         if example.index not in first:
             raise DataError("gone")
         return torch.zeros(1, 1, 1)
@@ -138,9 +139,9 @@ def test_an_error_surfaces_at_the_step_it_belongs_to(data):
 
 def test_a_vanished_cache_file_is_told_with_its_remedy(data, latent_cache, text_cache):
     example = data.examples[0]
-    latent_cache.path(example_key(example, False, "vae")).unlink()
+    latent_cache.path(example_key(example, View(), "vae")).unlink()
     with pytest.raises(DataError, match="no longer in the cache") as caught:
-        cached_latents(latent_cache, "vae")(example, False)
+        cached_latents(latent_cache, "vae")(example, View())
     assert str(example.image.path) in caught.value.message
     assert "slipstream resume" in caught.value.fix
     text_cache.path(text_key("", "qwen")).unlink()
@@ -152,17 +153,17 @@ def test_what_is_in_memory_is_not_read_again_and_the_memory_is_bounded(data, lat
     square = [example for example in data.examples if example.bucket.width == 64]
     num_bytes = 3 * 8 * 8 * 4
     latents = cached_latents(latent_cache, "vae", keep_in_memory_gib=2.5 * num_bytes / 2**30)
-    before = [latents(example, False) for example in square]
+    before = [latents(example, View()) for example in square]
     for example in square:
-        latent_cache.path(example_key(example, False, "vae")).unlink()
+        latent_cache.path(example_key(example, View(), "vae")).unlink()
     for example, kept in zip(square[:2], before, strict=False):
-        assert torch.equal(latents(example, False), kept)
+        assert torch.equal(latents(example, View()), kept)
     for example in square[2:]:
         with pytest.raises(DataError):
-            latents(example, False)
+            latents(example, View())
 
 
 def test_fresh_latents_that_are_not_finite_name_the_picture(data):
     with pytest.raises(DataError, match="not finite") as caught:
-        fresh_latents(lambda pixels: pixels / 0 - pixels / 0)(data.examples[0], False)
+        fresh_latents(lambda pixels: pixels / 0 - pixels / 0)(data.examples[0], View())
     assert caught.value.where == str(data.examples[0].image.path)

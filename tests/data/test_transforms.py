@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from slipstream.data.buckets import Bucket
-from slipstream.data.transforms import covered_box, cropped_fraction, to_pixels, transform_identity
+from slipstream.data.crops import covered_box, cropped_fraction
+from slipstream.data.transforms import to_pixels, transform_identity
 
 
 def noise(width, height):
@@ -62,10 +63,30 @@ def test_the_box_has_the_buckets_aspect_and_touches_two_sides(size):
 
 
 def test_cropped_fraction():
-    assert cropped_fraction(300, 100, Bucket(64, 64)) == pytest.approx(2 / 3)
-    assert cropped_fraction(128, 96, Bucket(64, 48)) == pytest.approx(0)
+    assert cropped_fraction(300, 100, covered_box(300, 100, Bucket(64, 64))) == pytest.approx(2 / 3)
+    assert cropped_fraction(128, 96, covered_box(128, 96, Bucket(64, 48))) == pytest.approx(0)
 
 
 def test_the_identity_tells_buckets_and_mirrors_apart():
-    cases = [(Bucket(64, 96), False), (Bucket(96, 64), False), (Bucket(64, 96), True)]
-    assert len({transform_identity(bucket, flip) for bucket, flip in cases}) == 3
+    bucket = Bucket(64, 96)
+    cases = [
+        (bucket, False), (Bucket(96, 64), False), (bucket, True), (bucket, False, True),
+        (bucket, False, False, (0.0, 0.0, 64.0, 96.0)), (bucket, False, False, (1.0, 0.0, 65.0, 96.0)),
+    ]  # fmt: skip
+    assert len({transform_identity(*case) for case in cases}) == len(cases)
+
+
+def test_latents_cached_by_earlier_versions_are_found():
+    assert transform_identity(Bucket(64, 96), False) == "srgb-1:cover-centre-lanczos-1:64x96:plain"
+
+
+def test_upside_down_mirrors_top_and_bottom():
+    image = noise(90, 70)
+    plain, turned = to_pixels(image, Bucket(80, 64), False), to_pixels(image, Bucket(80, 64), False, upside_down=True)
+    assert torch.equal(turned, plain.flip(1))
+
+
+def test_a_box_is_what_cropping_first_gives():
+    image = noise(90, 70)
+    pixels = to_pixels(image, Bucket(64, 48), False, box=(5.0, 11.0, 69.0, 59.0))
+    assert torch.equal(pixels, to_pixels(image.crop((5, 11, 69, 59)), Bucket(64, 48), False))

@@ -37,7 +37,7 @@ job: {{name: all_read, trigger_word: felt, output_dir: {output}}}
 model: {{variant: {variant}, name_or_path: {model}}}
 target: {{rank: 1, target_modules: [attention.to_q]}}
 training: {{steps: 2, optimizer: adamw, loss_type: huber, ema: {{decay: 0.5}}}}
-datasets: [{{path: {data}, resolutions: [64]}}]
+datasets: [{{path: {data}, resolutions: [64], mask: {{source: alpha}}}}]
 sample: {{every: 0, at_start: false, width: 64, height: 64, steps: 1, prompts: ["a [trigger] emoji of fox"]}}
 advanced: {{differential_guidance: {{scale: 2.0}}}}
 """
@@ -96,7 +96,7 @@ def write_config(tmp_path: Path):
     data = tmp_path / "pictures"
     data.mkdir()
     for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
-        Image.new("RGB", (80, 80), colour).save(data / f"{name}.png")
+        Image.new("RGBA", (80, 80), colour).save(data / f"{name}.png")
 
     def write(variant: str) -> Path:
         path = tmp_path / f"{variant}.yaml"

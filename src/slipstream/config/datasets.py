@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     ValidationInfo,
+    model_validator,
 )
 
 from slipstream.config.job import a_trigger_word
@@ -92,6 +93,58 @@ def _some_strength(value: float) -> float:
 
 Regularization = Literal["pictures", "prior"]
 Resolution = Annotated[StrictInt, Field(ge=64, le=4096)]
+
+Crop = Literal["center", "top", "random"]
+BucketStep = Literal[16, 32, 64]
+
+
+class MaskPanel(BaseModel):
+    """Which parts of the pictures count: white in full, black not at all, grey in between."""
+
+    model_config = PANEL
+
+    source: Literal["alpha", "folder"]
+    """Where masks come from: `alpha` is each picture's own transparency, `folder` a folder of grey pictures with the
+    same names.
+
+    Change it when: cut-outs carry their mask already (alpha), or a segmentation tool wrote black-and-white files.
+    Careful: with `alpha` the transparent parts are still white in the picture that the model sees.
+    """
+
+    path: Path | None = None
+    """The folder of masks, for source `folder`: `fox.png` (or jpg, webp) is the mask of `fox.jpg`. A relative path
+    starts at the folder of the YAML file.
+
+    Careful: a picture without a mask counts all over; the run and `slipstream dataset check` name those pictures.
+    """
+
+    invert: StrictBool = False
+    """Black counts instead of white: for tools that paint over what is to be left out."""
+
+    minimum: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
+    """Weight of the masked-out parts. 0 leaves them out, 1 is as good as no mask.
+
+    Formula: weight of a latent cell = minimum + (1 - minimum) * mean of the mask over its 8 x 8 pixels.
+    Unit: share of a full weight.
+    Change it when: backgrounds of previews fall apart; 0.1 keeps them in view.
+    Careful: at 0 the LoRA may draw anything where the mask is black.
+    """
+
+    prior_weight: Annotated[StrictFloat, Field(ge=0, le=10)] = 0.0
+    """Holds the masked-out parts to what the model draws there without the LoRA. 0 is off.
+
+    Formula: loss + prior_weight * mean of (1 - weight) * (velocity with LoRA - velocity without)^2.
+    Change it when: the subject is learned, but backgrounds change with it; 0.5 is a good start.
+    Careful: every step predicts once more without the LoRA, which takes about a third longer.
+    """
+
+    @model_validator(mode="after")
+    def _path_fits_source(self) -> Self:
+        if self.source == "folder" and self.path is None:
+            raise ValueError("got source `folder` without a path, expected `path`: the folder that holds the masks")
+        if self.source == "alpha" and self.path is not None:
+            raise ValueError("got source `alpha` with a path, expected one of them: a folder needs source `folder`")
+        return self
 
 
 class DatasetPanel(BaseModel):
@@ -206,3 +259,59 @@ class DatasetPanel(BaseModel):
     cache_latents: StrictBool = True
     """Encode every picture once and keep it on disk, so that steps are faster and the VAE is not needed while
     training."""
+
+    flip_vertical: StrictBool = False
+    """Turn half of the draws upside down (mirrored top to bottom): for textures, patterns and views from above.
+
+    Careful: not for people, rooms or landscapes: they would be drawn upside down.
+    """
+
+    square: StrictBool = False
+    """One square bucket per resolution, cut from each picture, instead of buckets in the pictures' own aspects.
+
+    Change it when: every picture is to be drawn square, or a set has so many aspects that batches cannot be filled.
+    Careful: it cuts off a quarter of a 4:3 picture; `slipstream dataset check` draws what is left.
+    """
+
+    bucket_step: BucketStep = 16
+    """Bucket sides are multiples of this many pixels: larger steps make fewer buckets, so that batches fill up.
+
+    Unit: pixels.
+    Change it when: batch_size is above 1 and `slipstream dataset check` shows many buckets of one picture.
+    Careful: more of each picture is cut off.
+    """
+
+    crop: Crop = "center"
+    """Which part is kept of a picture that does not fit its bucket: the middle (`center`), the `top` of tall
+    pictures (heads stay on), or places drawn at `random`.
+
+    Change it when: `top` for portraits in square or wide buckets; `random` for textures and large scenes.
+    Careful: a caption may name what a random crop cut away.
+    """
+
+    num_crops: Annotated[StrictInt, Field(ge=1, le=64)] = 1
+    """How many crops `crop: random` makes of each picture in each bucket; every draw shows one of them. All are
+    cached, so loading time and disk grow with it.
+
+    Change it when: pictures are much larger than their buckets, or `square` cuts much away; 4-8.
+    Careful: crops that come out equal are made once, so a picture that all but fits its bucket has only one.
+    """
+
+    crop_scale: Annotated[StrictFloat, Field(ge=0.2, le=1)] = 1.0
+    """The smallest part that a random crop shows: 1 cuts as little as the bucket asks for, 0.5 comes as near as half
+    the width and height. Never so near that pixels would have to be enlarged.
+
+    Unit: share of the largest possible crop's width and height.
+    Change it when: a style lives in brushwork or texture and the pictures have many more pixels than the buckets.
+    Careful: compositions and whole figures are then seen less often.
+    """
+
+    mask: MaskPanel | None = None
+    """Which parts of the pictures count; None: all of them. See `mask.source`."""
+
+    @model_validator(mode="after")
+    def _random_settings_need_random(self) -> Self:
+        if self.crop != "random" and (self.num_crops > 1 or self.crop_scale < 1):
+            name = "num_crops" if self.num_crops > 1 else "crop_scale"
+            raise ValueError(f"got {name} with crop `{self.crop}`, expected crop `random`: no other crop is drawn")
+        return self

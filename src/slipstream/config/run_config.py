@@ -67,7 +67,7 @@ def parse_config(
 ) -> RunConfig:
     """A config from plain values; `source` names them in messages.
 
-    Datasets' relative paths are resolved against `base_dir` where it is given. A panel that is there but
+    Relative paths of datasets and masks are resolved against `base_dir` where it is given. A panel that is there but
     empty (`save:` with nothing under it) takes its defaults.
 
     Raises:
@@ -84,9 +84,7 @@ def parse_config(
 
 def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
     """The config with absolute paths, so that it means the same from any directory."""
-    datasets = tuple(
-        panel.model_copy(update={"path": (base_dir / panel.path.expanduser()).resolve()}) for panel in config.datasets
-    )
+    datasets = tuple(_anchored_dataset(panel, base_dir) for panel in config.datasets)
     names = ("name_or_path", "extras_from", "training_adapter")
     files = {name: _found(value, base_dir) for name in names if (value := getattr(config.model, name, None))}
     update: dict[str, Any] = {"datasets": datasets, "model": config.model.model_copy(update=files)}
@@ -94,6 +92,14 @@ def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
         cache_dir = config.advanced.cache_dir.expanduser().resolve()
         update["advanced"] = config.advanced.model_copy(update={"cache_dir": cache_dir})
     return config.model_copy(update=update)
+
+
+def _anchored_dataset(panel: DatasetPanel, base_dir: Path) -> DatasetPanel:
+    update: dict[str, Any] = {"path": (base_dir / panel.path.expanduser()).resolve()}
+    if panel.mask is not None and panel.mask.path is not None:
+        path = (base_dir / panel.mask.path.expanduser()).resolve()
+        update["mask"] = panel.mask.model_copy(update={"path": path})
+    return panel.model_copy(update=update)
 
 
 def _found(name: str, base_dir: Path) -> str:

@@ -1,7 +1,8 @@
 """Buckets: the sizes that pictures are brought to, so that one batch holds one shape. Pure functions.
 
-For a resolution R a bucket covers at most R x R pixels with sides that are multiples of 16 (8 pixels per
-latent cell, 2 cells per token), in the picture's aspect as nearly as possible. Nothing is scaled up: a
+For a resolution R a bucket covers at most R x R pixels with sides that are multiples of a step: 16 (8 pixels per
+latent cell, 2 cells per token), or 32 or 64 for fewer shapes. It has the picture's aspect as nearly as possible, or is
+square where that is asked for. Nothing is scaled up: a
 picture with fewer than R x R pixels keeps its own size, so all resolutions above it share one bucket, in
 which it counts once.
 """
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 
 from slipstream.data.settings import MIN_SIDE
 
+CELL = 8
+"""Pixels per latent cell on a side."""
+
 STEP = 16
-"""Bucket sides are multiples of this (pixels)."""
+"""Bucket sides are multiples of this (pixels), or of a multiple of it."""
 
 
 @dataclass(frozen=True, order=True)
 class Bucket:
-    """Width and height in pixels, both multiples of 16."""
+    """Width and height in pixels, both multiples of the step."""
 
     width: int
     height: int
@@ -42,12 +46,14 @@ class BucketChoice:
     too_small: tuple[int, ...]
 
 
-def choose_buckets(width: int, height: int, resolutions: Sequence[int]) -> BucketChoice:
+def choose_buckets(
+    width: int, height: int, resolutions: Sequence[int], step: int = STEP, square: bool = False
+) -> BucketChoice:
     """The distinct buckets of a picture of `width` x `height` pixels, by rising resolution."""
     buckets: list[Bucket] = []
     repeated, too_small = [], []
     for resolution in sorted(resolutions):
-        bucket = bucket_for(width, height, resolution)
+        bucket = bucket_for(width, height, resolution, step, square)
         if min(bucket.width, bucket.height) < MIN_SIDE:
             too_small.append(resolution)
         elif bucket in buckets:
@@ -57,14 +63,17 @@ def choose_buckets(width: int, height: int, resolutions: Sequence[int]) -> Bucke
     return BucketChoice(tuple(buckets), tuple(repeated), tuple(too_small))
 
 
-def bucket_for(width: int, height: int, resolution: int) -> Bucket:
-    """The bucket of a picture at one resolution; a side can be 0 where the picture's is under 16 pixels."""
+def bucket_for(width: int, height: int, resolution: int, step: int = STEP, square: bool = False) -> Bucket:
+    """The bucket of a picture at one resolution; a side can be 0 where the picture's is shorter than the step."""
+    if square:
+        side = _floor(min(width, height, resolution), step)
+        return Bucket(side, side)
     area = resolution * resolution
-    own = Bucket(_floor(width), _floor(height))
+    own = Bucket(_floor(width, step), _floor(height, step))
     if width * height <= area or min(own.width, own.height) == 0:
         return own
     aspect = math.log(width / height)
-    candidates = _fitting(own.width, own.height, area)
+    candidates = _fitting(own.width, own.height, area, step)
 
     def badness(bucket: Bucket) -> tuple[float, int]:
         # rounded, so that a picture and its transpose agree on ties; then the larger area wins
@@ -73,12 +82,12 @@ def bucket_for(width: int, height: int, resolution: int) -> Bucket:
     return min(candidates, key=badness)
 
 
-def _fitting(max_width: int, max_height: int, area: int) -> list[Bucket]:
+def _fitting(max_width: int, max_height: int, area: int, step: int) -> list[Bucket]:
     """For each width the tallest bucket within the area and the picture, for each height the widest."""
-    by_width = [Bucket(w, min(_floor(area // w), max_height)) for w in range(STEP, max_width + 1, STEP)]
-    by_height = [Bucket(min(_floor(area // h), max_width), h) for h in range(STEP, max_height + 1, STEP)]
+    by_width = [Bucket(w, min(_floor(area // w, step), max_height)) for w in range(step, max_width + 1, step)]
+    by_height = [Bucket(min(_floor(area // h, step), max_width), h) for h in range(step, max_height + 1, step)]
     return [bucket for bucket in (*by_width, *by_height) if bucket.width and bucket.height]
 
 
-def _floor(length: int) -> int:
-    return length // STEP * STEP
+def _floor(length: int, step: int) -> int:
+    return length // step * step

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipstream.data.buckets import Bucket
+from slipstream.data.crops import cropped_fraction
 from slipstream.data.dataset import Dataset, Example
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.scan import FolderScan, ImageFile, Skipped
-from slipstream.data.transforms import cropped_fraction
 
 FEW_IMAGES = 10
 MANY_IMAGES = 50
@@ -146,7 +146,8 @@ def _caption_facts(
 
 def _bucket_facts(dataset: Dataset, bucket: Bucket, examples: int, samples: int) -> BucketFacts:
     def crop(example: Example) -> float:
-        return cropped_fraction(example.image.width, example.image.height, bucket)
+        shares = [cropped_fraction(example.image.width, example.image.height, box) for box in example.crops]
+        return sum(shares) / len(shares)
 
     members = [example for example in dataset.examples if example.bucket == bucket]
     worst = max(members, key=crop)

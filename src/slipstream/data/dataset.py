@@ -10,6 +10,8 @@ from slipstream.core.errors import DataError
 from slipstream.data.buckets import Bucket, choose_buckets
 from slipstream.data.caption_rules import split_tokens
 from slipstream.data.caption_variants import CaptionVariant, caption_variants, dropped_variants
+from slipstream.data.crops import Box, View, crop_boxes
+from slipstream.data.masks import shows_something
 from slipstream.data.scan import FolderScan, ImageFile, Skipped, scan_folder
 from slipstream.data.settings import MIN_SIDE, DatasetSettings, Regularization
 
@@ -25,6 +27,7 @@ class Example:
         lora_weight: strength of the LoRA in its batches.
         loss_multiplier: factor on its loss.
         regularization: None for what is to be learned.
+        crops: the parts of the picture that draws choose from.
     """
 
     index: int
@@ -39,6 +42,16 @@ class Example:
     lora_weight: float
     loss_multiplier: float
     regularization: Regularization | None
+    flip_vertical: bool
+    crops: tuple[Box, ...]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Every view that a draw can take."""
+        mirrors = (False, True) if self.flip_horizontal else (False,)
+        turns = (False, True) if self.flip_vertical else (False,)
+        crops = range(len(self.crops))
+        return tuple(View(flipped, turned, crop) for crop in crops for turned in turns for flipped in mirrors)
 
     @property
     def caption(self) -> str:
@@ -111,8 +124,8 @@ def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool
         needs_blank_caption: the empty caption is asked for besides those of the draws.
 
     Raises:
-        DataError: no folder is given, one cannot be used, all its pictures are too small, or the folders
-            preserve different captions.
+        DataError: no folder is given, one cannot be used, all its pictures are too small, a crop leaves nothing
+            that its mask lets count, or the folders preserve different captions.
         CaptionError: a caption file is not text in UTF-8.
     """
     if not settings:
@@ -145,7 +158,7 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
     notes: list[str] = []
     repeats: Counter[int] = Counter()
     for image in scan.images:
-        choice = choose_buckets(image.width, image.height, settings.resolutions)
+        choice = choose_buckets(image.width, image.height, settings.resolutions, settings.bucket_step, settings.square)
         size = f"{image.width}x{image.height} pixels"
         if not choice.buckets:
             reason = f"{size}: every bucket would be shorter than {MIN_SIDE} on a side"
@@ -182,6 +195,8 @@ def _example(
         lora_weight=settings.lora_weight,
         loss_multiplier=settings.loss_multiplier,
         regularization=settings.regularization,
+        flip_vertical=settings.flip_vertical,
+        crops=_crops(image, bucket, settings),
     )
 
 
@@ -192,6 +207,21 @@ def _caption_notes(scan: FolderScan) -> list[str]:
     if any(len(split_tokens(image.written_caption, rule.separator)) > 1 for image in scan.images):
         return []
     return [f"{scan.settings.path}: no caption holds {rule.separator!r}, so each is one token and nothing is shuffled"]
+
+
+def _crops(image: ImageFile, bucket: Bucket, settings: DatasetSettings) -> tuple[Box, ...]:
+    """The boxes of a picture in a bucket, without those in which its mask lets nothing count."""
+    boxes = crop_boxes(image.width, image.height, bucket, settings.crop, image.content_hash)
+    if image.mask is None:
+        return boxes
+    size, mask = (image.width, image.height), image.mask
+    kept = tuple(box for box in boxes if shows_something(box, size, mask))
+    if not kept:
+        raise DataError(
+            f"bucket {bucket} cuts away everything that the mask lets count",
+            where=str(image.path), fix="crop the picture around it yourself, or set crop, square or mask.minimum.",
+        )  # fmt: skip
+    return kept
 
 
 def _all_too_small(scan: FolderScan, too_small: Sequence[Skipped]) -> DataError:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from slipstream.core.errors import DataError
 from slipstream.data.cache import TensorCache, latent_key, text_key
+from slipstream.data.crops import View, covered_box
 from slipstream.data.dataset import Dataset, Example
 from slipstream.data.scan import reopen
 from slipstream.data.transforms import to_pixels, transform_identity
@@ -28,16 +30,24 @@ class CacheReport:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One latent to have: an example, mirrored or not."""
+    """One latent to have: one view of an example."""
 
     key: str
     example: Example
-    flipped: bool
+    view: View
 
 
-def example_key(example: Example, flipped: bool, identity: str) -> str:
-    """The cache key of an example's latents."""
-    return latent_key(example.image.content_hash, transform_identity(example.bucket, flipped), identity)
+def example_key(example: Example, view: View, identity: str) -> str:
+    """The cache key of one view of an example."""
+    box = example.crops[view.crop]
+    centred = box == covered_box(example.image.width, example.image.height, example.bucket)
+    transform = transform_identity(example.bucket, view.flipped, view.upside_down, None if centred else box)
+    return latent_key(example.image.content_hash, transform, identity)
+
+
+def example_pixels(picture: Image.Image, example: Example, view: View) -> Tensor:
+    """Pixels (3, H, W) of one view of an example's opened picture."""
+    return to_pixels(picture, example.bucket, view.flipped, view.upside_down, example.crops[view.crop])
 
 
 def count_missing_latents(dataset: Dataset, identity: str, cache: TensorCache) -> int:
@@ -57,7 +67,7 @@ def encode_latents(
     cache: TensorCache,
     on_progress: Callable[[int, int], None],
 ) -> CacheReport:
-    """Encode what the cache lacks of the examples with `cache_latents`, mirrored too where they are flipped.
+    """Encode what the cache lacks of the examples with `cache_latents`, every view of them.
 
     Args:
         dataset: its pictures are opened again, one at a time.
@@ -112,10 +122,10 @@ def encode_example(pixels_3HW: Tensor, encode_images: Callable[[Tensor], Tensor]
 
 def _entries(dataset: Dataset, identity: str) -> list[_Entry]:
     return [
-        _Entry(example_key(example, flipped, identity), example, flipped)
+        _Entry(example_key(example, view, identity), example, view)
         for example in dataset.examples
         if example.cache_latents
-        for flipped in ((False, True) if example.flip_horizontal else (False,))
+        for view in example.views
     ]
 
 
@@ -134,7 +144,7 @@ def _encoded(entries: Sequence[_Entry], encode_images: Callable[[Tensor], Tensor
     for image, group in groupby(entries, key=lambda entry: entry.example.image):
         picture = reopen(image)
         for entry in group:
-            pixels = to_pixels(picture, entry.example.bucket, entry.flipped)
+            pixels = example_pixels(picture, entry.example, entry.view)
             yield entry, encode_example(pixels, encode_images, entry.example)
 
 

@@ -81,14 +81,35 @@ def decode_image(data: bytes, path: Path) -> Image.Image:
     Raises:
         ImageError: the bytes are damaged, too large a picture, or no JPEG, PNG or WebP.
     """
-    with _open(data, path) as image:
-        try:
-            image.load()
-        except _DECODE_ERRORS as error:
-            raise ImageError(f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN) from error
-        turn = _UPRIGHT.get(_orientation(image))
-        rgb = _to_rgb(image)
-    return rgb if turn is None else rgb.transpose(turn)
+    image, turn = _load(data, path)
+    return _turned(_to_rgb(image), turn)
+
+
+def decode_alpha(data: bytes, path: Path) -> Image.Image | None:
+    """A picture's alpha channel, upright, 8 bits; None for a picture without one.
+
+    Raises:
+        ImageError: as for `decode_image`.
+    """
+    image, turn = _load(data, path)
+    if not image.has_transparency_data:
+        return None
+    return _turned(image.convert("RGBA").getchannel("A"), turn)
+
+
+def decode_grey(data: bytes, path: Path) -> Image.Image:
+    """A mask file's bytes as upright grey, 8 bits; what is transparent in it is black.
+
+    Raises:
+        ImageError: as for `decode_image`.
+    """
+    image, turn = _load(data, path)
+    if image.mode.startswith("I"):
+        return _turned(_eight_bits(image), turn)
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return _turned(image.convert("L"), turn)
 
 
 def image_size(path: Path) -> ImageSize:
@@ -101,6 +122,20 @@ def image_size(path: Path) -> ImageSize:
         width, height = image.size
         sideways = _orientation(image) >= 5
     return ImageSize(height, width) if sideways else ImageSize(width, height)
+
+
+def _load(data: bytes, path: Path) -> tuple[Image.Image, Image.Transpose | None]:
+    """The decoded picture, and the turn that makes it upright."""
+    image = _open(data, path)
+    try:
+        image.load()
+    except _DECODE_ERRORS as error:
+        raise ImageError(f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN) from error
+    return image, _UPRIGHT.get(_orientation(image))
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    return image if turn is None else image.transpose(turn)
 
 
 def _open(data: bytes, path: Path) -> Image.Image:
@@ -137,11 +172,15 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit greyscale as 8 bits: Pillow's own conversion clips at 255, which leaves a white picture."""
+    grey = (np.clip(np.asarray(image, dtype=np.int64), 0, 65535) + 128) // 257
+    return Image.fromarray(grey.astype(np.uint8))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # 16-bit greyscale: Pillow's own conversion clips at 255, which leaves a white picture
-        grey = (np.clip(np.asarray(image, dtype=np.int64), 0, 65535) + 128) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return _eight_bits(image).convert("RGB")
     image = to_srgb(image)
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from slipstream.core.errors import DataError
+from slipstream.data.buckets import CELL
 from slipstream.data.cache import TensorCache, text_key
+from slipstream.data.crops import View
 from slipstream.data.dataset import Dataset, Example
-from slipstream.data.encode import encode_example, example_key
+from slipstream.data.encode import encode_example, example_key, example_pixels
+from slipstream.data.masks import MaskReader
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.scan import reopen
-from slipstream.data.transforms import to_pixels
 
 _GIB = 1 << 30
 
@@ -56,7 +58,7 @@ class Loader:
     Args:
         dataset: the examples that the sampler's draws point to.
         sampler: the order.
-        latents: (example, mirrored) to latents (C, h, w).
+        latents: (example, view) to latents (C, h, w).
         features: caption to features (tokens, T).
     """
 
@@ -64,13 +66,14 @@ class Loader:
         self,
         dataset: Dataset,
         sampler: BucketSampler,
-        latents: Callable[[Example, bool], Tensor],
+        latents: Callable[[Example, View], Tensor],
         features: Callable[[str], Tensor],
     ) -> None:
         self._examples = dataset.examples
         self._sampler = sampler
         self._latents = latents
         self._features = features
+        self._masks = MaskReader()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
         self._ahead: tuple[int, Future[TrainingBatch]] | None = None
 
@@ -114,7 +117,9 @@ class Loader:
     def _build(self, micro_step: int) -> TrainingBatch:
         draws = self._sampler.draw(micro_step)
         examples = [self._examples[draw.example_index] for draw in draws]
-        latents = [self._latents(example, draw.flipped) for example, draw in zip(examples, draws, strict=True)]
+        views = [draw.view for draw in draws]
+        latents = [self._latents(example, view) for example, view in zip(examples, views, strict=True)]
+        masks_BHW, prior_weights = self._mask_fields(examples, views)
         captions = [
             example.caption_at(draw.caption_variant, draw.dropped)
             for example, draw in zip(examples, draws, strict=True)
@@ -129,18 +134,40 @@ class Loader:
             loss_weights=weights if set(weights) != {1.0} else (),
             lora_weight=examples[0].lora_weight,
             prior=prior if any(prior) else (),
+            masks_BHW=masks_BHW,
+            mask_prior_weights=prior_weights,
             preserved_texts=[self._features(caption) for caption in preserved] or None,
         )
+
+    def _mask_fields(
+        self, examples: Sequence[Example], views: Sequence[View]
+    ) -> tuple[Tensor | None, tuple[float, ...]]:
+        """`masks_BHW` and `mask_prior_weights` of a batch."""
+        masks = [example.image.mask for example in examples]
+        if not any(masks):
+            return None, ()
+        weights = [self._cell_weights(example, view) for example, view in zip(examples, views, strict=True)]
+        prior_weights = tuple(mask.settings.prior_weight if mask else 0.0 for mask in masks)
+        return torch.stack(weights), prior_weights if any(prior_weights) else ()
+
+    def _cell_weights(self, example: Example, view: View) -> Tensor:
+        """Weights (h, w) of the view's latent cells; one everywhere without a mask."""
+        image, bucket = example.image, example.bucket
+        if image.mask is None:
+            return torch.ones(bucket.height // CELL, bucket.width // CELL)
+        weights_KHW = self._masks.weights(image.mask, (image.width, image.height), bucket, example.crops)
+        mirrors = [axis for axis, mirrored in ((1, view.flipped), (0, view.upside_down)) if mirrored]
+        return weights_KHW[view.crop].flip(mirrors)
 
 
 def cached_latents(
     cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0
-) -> Callable[[Example, bool], Tensor]:
-    """(example, mirrored) to latents (C, h, w) from disk; the first `keep_in_memory_gib` stay in memory."""
+) -> Callable[[Example, View], Tensor]:
+    """(example, view) to latents (C, h, w) from disk; the first `keep_in_memory_gib` stay in memory."""
     memory = _Memory(keep_in_memory_gib)
 
-    def latents(example: Example, flipped: bool) -> Tensor:
-        key = example_key(example, flipped, identity)
+    def latents(example: Example, view: View) -> Tensor:
+        key = example_key(example, view, identity)
         return memory.get(key, lambda: _read(cache, key, f"the latents of {example.image.path}"))
 
     return latents
@@ -157,11 +184,11 @@ def cached_features(cache: TensorCache, identity: str, keep_in_memory_gib: float
     return features
 
 
-def fresh_latents(encode_images: Callable[[Tensor], Tensor]) -> Callable[[Example, bool], Tensor]:
-    """(example, mirrored) to latents (C, h, w), with the picture opened and encoded at every call."""
+def fresh_latents(encode_images: Callable[[Tensor], Tensor]) -> Callable[[Example, View], Tensor]:
+    """(example, view) to latents (C, h, w), with the picture opened and encoded at every call."""
 
-    def latents(example: Example, flipped: bool) -> Tensor:
-        return encode_example(to_pixels(reopen(example.image), example.bucket, flipped), encode_images, example)
+    def latents(example: Example, view: View) -> Tensor:
+        return encode_example(example_pixels(reopen(example.image), example, view), encode_images, example)
 
     return latents
 

@@ -1,4 +1,4 @@
-"""The order of training: which examples, mirrored or not, caption kept or not, make up each batch.
+"""The order of training: which examples, how cropped and mirrored, with which caption, make up each batch.
 
 A pure function of (seed, micro step). There is no state to save: a resumed run asks for its next micro step.
 """
@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from slipstream.core.seeding import derive_seed
 from slipstream.data.buckets import Bucket
+from slipstream.data.crops import View
 from slipstream.data.dataset import Dataset, Example
 
 
@@ -22,6 +23,13 @@ class Draw:
     flipped: bool
     dropped: bool
     caption_variant: int = 0
+    upside_down: bool = False
+    crop: int = 0
+
+    @property
+    def view(self) -> View:
+        """How it shows its example."""
+        return View(self.flipped, self.upside_down, self.crop)
 
 
 class BucketSampler:
@@ -60,12 +68,18 @@ class BucketSampler:
         # both are always thrown, so switching one of them on leaves the other as it was
         heads, chance = dice.random() < 0.5, dice.random()
         flipped, dropped = heads and example.flip_horizontal, chance < example.caption_dropout
-        return Draw(index, flipped, dropped, self._caption_variant(example, micro_step, row))
+        upside_down, crop = self._turn_and_crop(example, micro_step, row)
+        return Draw(index, flipped, dropped, self._caption_variant(example, micro_step, row), upside_down, crop)
 
     def _caption_variant(self, example: Example, micro_step: int, row: int) -> int:
         # dice of its own, so that more forms of captions leave flips and drops as they were
         dice = random.Random(derive_seed(self._seed, "caption", micro_step, row))
         return dice.randrange(len(example.captions))
+
+    def _turn_and_crop(self, example: Example, micro_step: int, row: int) -> tuple[bool, int]:
+        dice = random.Random(derive_seed(self._seed, "view", micro_step, row))
+        heads, place = dice.random() < 0.5, dice.random()
+        return heads and example.flip_vertical, int(place * len(example.crops))
 
     def _shuffled_epoch(self, epoch: int) -> tuple[tuple[int, ...], ...]:
         dice = random.Random(derive_seed(self._seed, "data", epoch))

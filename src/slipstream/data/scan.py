@@ -16,6 +16,7 @@ from slipstream.core.errors import DataError, ImageError
 from slipstream.core.hashing import hash_bytes
 from slipstream.data.captions import Caption, CaptionSource, caption_for
 from slipstream.data.images import EXTENSIONS, decode_image, read_file
+from slipstream.data.masks import Mask, mask_file, read_mask, require_folder
 from slipstream.data.settings import DatasetSettings
 
 _OTHER_KINDS = frozenset(
@@ -39,6 +40,7 @@ class ImageFile:
     caption: str
     caption_source: CaptionSource
     written_caption: str
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,15 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
     """Read captions and decode every picture of a folder in a few threads; hidden files are ignored.
 
     Raises:
-        DataError: no folder, an empty one, or not one picture in it can be read.
+        DataError: no folder, an empty one, or not one picture in it can be read; the same for masks, or a mask has
+            another aspect than its picture or lets nothing count.
         CaptionError: a caption file is not text in UTF-8.
+        ImageError: a mask cannot be read.
     """
     folder = settings.path
-    files = _list_files(folder, recursive)
+    if settings.mask is not None:
+        require_folder(settings.mask)
+    files = _list_files(folder, recursive, settings.mask.path if settings.mask is not None else None)
     paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
     others = [path for path in files if path.suffix.lower() in _OTHER_KINDS]
     if not paths:
@@ -84,7 +90,7 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
         )
         for path in paths
     }
-    images, broken = _decode_all(paths, captions)
+    images, broken = _decode_all(paths, captions, settings)
     if not images:
         raise _all_broken(folder, broken)
     unread = [Skipped(path, f"{path.suffix.lower()} files are not read: save it as PNG or JPEG") for path in others]
@@ -92,6 +98,7 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
         *_shared_captions(folder, paths),
         *_twins(folder, images),
         *_lost_placeholders(folder, captions),
+        *_unmasked(settings, images),
     )
     return FolderScan(settings, tuple(images), (*broken, *unread), warnings)
 
@@ -119,7 +126,7 @@ def natural_key(relative: Path) -> tuple[tuple[int | str, ...], str]:
     return tuple(int(piece) if place % 2 else piece for place, piece in enumerate(pieces)), text
 
 
-def _list_files(folder: Path, recursive: bool) -> list[Path]:
+def _list_files(folder: Path, recursive: bool, left_out: Path | None = None) -> list[Path]:
     if not folder.exists():
         raise DataError(
             "there is no such folder",
@@ -129,7 +136,8 @@ def _list_files(folder: Path, recursive: bool) -> list[Path]:
     if not folder.is_dir():
         raise DataError("a folder is expected, this is a file", where=str(folder), fix=f"did you mean {folder.parent}?")
     try:
-        files = list(_walk(folder, recursive, {folder.resolve()}))
+        seen = {folder.resolve()} if left_out is None else {folder.resolve(), left_out.resolve()}
+        files = list(_walk(folder, recursive, seen))
     except OSError as error:
         raise DataError(
             f"the folder cannot be listed ({error.strerror or error})",
@@ -150,11 +158,13 @@ def _walk(folder: Path, recursive: bool, seen: set[Path]) -> Iterator[Path]:
             yield from _walk(path, recursive, seen)
 
 
-def _decode_all(paths: Sequence[Path], captions: dict[Path, Caption]) -> tuple[list[ImageFile], list[Skipped]]:
+def _decode_all(
+    paths: Sequence[Path], captions: dict[Path, Caption], settings: DatasetSettings
+) -> tuple[list[ImageFile], list[Skipped]]:
     images: list[ImageFile] = []
     broken: list[Skipped] = []
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="scan") as pool:
-        for result in pool.map(lambda path: _inspect(path, captions[path]), paths):
+        for result in pool.map(lambda path: _inspect(path, captions[path], settings), paths):
             if isinstance(result, ImageFile):
                 images.append(result)
             else:
@@ -162,13 +172,17 @@ def _decode_all(paths: Sequence[Path], captions: dict[Path, Caption]) -> tuple[l
     return images, broken
 
 
-def _inspect(path: Path, caption: Caption) -> ImageFile | Skipped:
+def _inspect(path: Path, caption: Caption, settings: DatasetSettings) -> ImageFile | Skipped:
     try:
         data = read_file(path)
         image = decode_image(data, path)
     except ImageError as error:
         return Skipped(path, error.message)
-    return ImageFile(path, image.width, image.height, hash_bytes(data), caption.text, caption.source, caption.written)
+    mask = None
+    if settings.mask is not None and (file := mask_file(path, settings.path, settings.mask)) is not None:
+        mask = read_mask(file, image.size, settings.mask)
+    content_hash = hash_bytes(data)
+    return ImageFile(path, image.width, image.height, content_hash, caption.text, caption.source, caption.written, mask)
 
 
 def _empty(folder: Path, others: Sequence[Path]) -> DataError:
@@ -218,3 +232,17 @@ def _lost_placeholders(folder: Path, captions: dict[Path, Caption]) -> list[str]
         return []
     listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     return [f"{folder}: [trigger] was taken out of {len(names)} captions ({listed}): no trigger word is set"]
+
+
+def _unmasked(settings: DatasetSettings, images: Sequence[ImageFile]) -> list[str]:
+    """Pictures without a mask; refuses a folder where none has one, since then the setting does nothing."""
+    names = [image.path.relative_to(settings.path).as_posix() for image in images if image.mask is None]
+    if settings.mask is None or not names:
+        return []
+    source = "no alpha channel" if settings.mask.path is None else f"no mask in {settings.mask.path}"
+    if len(names) == len(images):
+        raise DataError(
+            f"masks are on, but none of the {len(images)} pictures has one: {source}",
+            where=str(settings.path), fix="give each mask its picture's name (fox.png for fox.jpg), or remove mask.",
+        )  # fmt: skip
+    return [f"{settings.path}: {len(names)} of {len(images)} pictures count all over, {source}: {', '.join(names)}"]

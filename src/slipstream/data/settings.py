@@ -14,6 +14,45 @@ Regularization = Literal["pictures", "prior"]
 MIN_SIDE = 64
 """The shortest side (pixels) that a picture may have in training."""
 
+MaskSource = Literal["alpha", "folder"]
+Crop = Literal["center", "top", "random"]
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """Where masks come from and how they are read.
+
+    Attributes:
+        source: the alpha channel of each picture, or grey pictures in a folder.
+        path: that folder; None for alpha channels.
+        invert: black counts instead of white.
+        minimum: weight of the parts that count least, 0 to 1.
+        prior_weight: how strongly the parts outside are held to what the model drew there without the LoRA; 0 is off.
+    """
+
+    source: MaskSource
+    path: Path | None = None
+    invert: bool = False
+    minimum: float = 0.0
+    prior_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How the shown part of a picture is chosen.
+
+    Attributes:
+        kind: `center`; `top` cuts what is too tall at the bottom only; `random` draws `count` boxes.
+        count: boxes of a picture in a bucket.
+        scale: the smallest side of a drawn box, as a share of the largest box's side; 1 cuts as little as possible.
+        seed: of the drawn boxes.
+    """
+
+    kind: Crop = "center"
+    count: int = 1
+    scale: float = 1.0
+    seed: int = 0
+
 
 @dataclass(frozen=True)
 class DatasetSettings:
@@ -31,6 +70,11 @@ class DatasetSettings:
         trigger_word: what `[trigger]` stands for; put in front of captions that lack it.
         caption_rule: how captions change from draw to draw.
         trigger_only: whether captions are dropped altogether: every one becomes the trigger word, or nothing.
+        mask: which parts of the pictures count; None: all of them.
+        crop: which part of a picture that does not fit its bucket is kept.
+        bucket_step: bucket sides are multiples of this many pixels.
+        square: one square bucket per resolution instead of the pictures' own aspects.
+        flip_vertical: turn every second draw upside down (mirrored top to bottom) on average.
         lora_weight: strength of the LoRA while it learns these pictures; 1 is as it will be used, below 0 the opposite.
         loss_multiplier: factor on the loss of these pictures.
         regularization: pictures that hold the model in place, whose captions get no trigger word put in front:
@@ -53,6 +97,11 @@ class DatasetSettings:
     trigger_word: str = ""
     caption_rule: CaptionRule = AS_WRITTEN
     trigger_only: bool = False
+    mask: MaskSettings | None = None
+    crop: CropRule = CropRule()
+    bucket_step: int = 16
+    square: bool = False
+    flip_vertical: bool = False
     lora_weight: float = 1.0
     loss_multiplier: float = 1.0
     regularization: Regularization | None = None

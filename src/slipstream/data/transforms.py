@@ -1,4 +1,4 @@
-"""From a picture to pixels of its bucket: scaled to cover it (Lanczos, antialiased), cropped centrally."""
+"""From a picture to pixels of its bucket: a box of it, scaled (Lanczos, antialiased), mirrored where drawn so."""
 
 from __future__ import annotations
 
@@ -8,39 +8,37 @@ from PIL import Image
 from torch import Tensor
 
 from slipstream.data.buckets import Bucket
+from slipstream.data.crops import Box, covered_box
 from slipstream.data.images import PIXELS_IDENTITY
 
 
-def to_pixels(image: Image.Image, bucket: Bucket, flip: bool) -> Tensor:
-    """An RGB picture as (3, H, W) float32 in [-1, 1], of the bucket's size; `flip` mirrors left to right."""
-    fitted = image.resize(
-        (bucket.width, bucket.height),
-        Image.Resampling.LANCZOS,
-        box=covered_box(image.width, image.height, bucket),
-    )
+def to_pixels(
+    image: Image.Image, bucket: Bucket, flip: bool, upside_down: bool = False, box: Box | None = None
+) -> Tensor:
+    """An RGB picture as (3, H, W) float32 in [-1, 1], of the bucket's size.
+
+    Args:
+        image: upright.
+        bucket: the size to bring it to.
+        flip: mirror left to right.
+        upside_down: mirror top to bottom.
+        box: the part to show; None is the centred one.
+    """
+    part = covered_box(image.width, image.height, bucket) if box is None else box
+    fitted = image.resize((bucket.width, bucket.height), Image.Resampling.LANCZOS, box=part)
     if flip:
         fitted = fitted.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if upside_down:
+        fitted = fitted.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     pixels_HW3 = torch.from_numpy(np.array(fitted, dtype=np.float32))
     return (pixels_HW3 / 127.5 - 1.0).permute(2, 0, 1).contiguous()
 
 
-def transform_identity(bucket: Bucket, flip: bool) -> str:
-    """Names everything that shapes the pixels besides the file, for cache keys."""
-    return f"{PIXELS_IDENTITY}:cover-centre-lanczos-1:{bucket}:{'mirrored' if flip else 'plain'}"
-
-
-def covered_box(width: int, height: int, bucket: Bucket) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of the centred part of a `width` x `height` picture in the bucket's aspect.
-
-    Scaling this part equals scaling the whole to cover the bucket and cropping there, without rounding.
-    """
-    scale = max(bucket.width / width, bucket.height / height)
-    kept_width, kept_height = min(bucket.width / scale, width), min(bucket.height / scale, height)
-    left, top = (width - kept_width) / 2, (height - kept_height) / 2
-    return left, top, left + kept_width, top + kept_height
-
-
-def cropped_fraction(width: int, height: int, bucket: Bucket) -> float:
-    """The share of the picture's area, 0 to 1, that the bucket cuts off."""
-    left, top, right, bottom = covered_box(width, height, bucket)
-    return 1.0 - (right - left) * (bottom - top) / (width * height)
+def transform_identity(bucket: Bucket, flip: bool, upside_down: bool = False, box: Box | None = None) -> str:
+    """Names everything that shapes the pixels besides the file, for cache keys; a box of None is the centred one."""
+    identity = f"{PIXELS_IDENTITY}:cover-centre-lanczos-1:{bucket}:{'mirrored' if flip else 'plain'}"
+    if upside_down:
+        identity += ":upside-down"
+    if box is not None:
+        identity += ":box " + " ".join(f"{side:.3f}" for side in box)
+    return identity

@@ -171,9 +171,7 @@ def step_settings(setting: Setting) -> StepSettings:
 
 def training_blocks(setting: Setting) -> RunBlock:
     """How the training forward runs its blocks; previews and predictions without gradients run them directly."""
-    target = setting.config.target
-    draws = bool(target.dropout or target.rank_dropout or target.module_dropout)
-    return block_runner(setting.config.training.gradient_checkpointing, preserve_rng=draws)
+    return block_runner(setting.config.training.gradient_checkpointing)
 
 
 def compose(prepared: Prepared, requests: Requests) -> TrainingJob:

@@ -10,6 +10,7 @@ from typing import Any
 
 import slipstream
 from slipstream.adapters.training_adapter import TrainingAdapter
+from slipstream.config.datasets import DatasetPanel
 from slipstream.config.run_config import RunConfig, dump_yaml
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
@@ -42,9 +43,16 @@ def lora_metadata(setting: Setting, adapter: TrainingAdapter) -> dict[str, str]:
 
 def shareable(config: RunConfig) -> RunConfig:
     """The config without the user's folders: a LoRA is passed on, and where its pictures lay is nobody's business."""
-    datasets = tuple(panel.model_copy(update={"path": Path(panel.path.name)}) for panel in config.datasets)
+    datasets = tuple(_shareable_dataset(panel) for panel in config.datasets)
     job = config.job.model_copy(update={"output_dir": Path(config.job.output_dir.name)})
     return config.model_copy(update={"job": job, "datasets": datasets})
+
+
+def _shareable_dataset(panel: DatasetPanel) -> DatasetPanel:
+    update: dict[str, Any] = {"path": Path(panel.path.name)}
+    if panel.mask is not None and panel.mask.path is not None:
+        update["mask"] = panel.mask.model_copy(update={"path": Path(panel.mask.path.name)})
+    return panel.model_copy(update=update)
 
 
 def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:

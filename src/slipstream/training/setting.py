@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipstream.config.datasets import DatasetPanel
+from slipstream.config.datasets import DatasetPanel, MaskPanel
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import (
     VARIANTS,
@@ -21,7 +21,7 @@ from slipstream.data.caption_rules import CaptionRule
 from slipstream.data.captions import fill_trigger
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
-from slipstream.data.settings import DatasetSettings
+from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
@@ -120,10 +120,7 @@ def settle_compute(config: RunConfig) -> Compute:
 def settle_model(name: str, extras: str, compute: Compute) -> ZImage:
     """The model's parts, found."""
     parts = resolve_parts(name, extras)
-    return ZImage(
-        parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype, compute.transformer_scheme,
-        compute.text_encoder_scheme,
-    )  # fmt: skip
+    return ZImage(parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype)
 
 
 def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
@@ -144,6 +141,11 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             lora_weight=panel.lora_weight,
             loss_multiplier=panel.loss_multiplier,
             regularization=panel.regularization,
+            mask=_mask_settings(panel.mask) if panel.mask is not None else None,
+            crop=CropRule(panel.crop, panel.num_crops, panel.crop_scale, config.job.seed),
+            bucket_step=panel.bucket_step,
+            square=panel.square,
+            flip_vertical=panel.flip_vertical,
         )
         for panel in config.datasets
     ]
@@ -160,6 +162,11 @@ def caption_rule(panel: DatasetPanel, seed: int) -> CaptionRule:
         random_triggers=panel.random_triggers,
         seed=seed,
     )
+
+
+def _mask_settings(panel: MaskPanel) -> MaskSettings:
+    path = Path(panel.path) if panel.path is not None else None
+    return MaskSettings(panel.source, path, panel.invert, panel.minimum, panel.prior_weight)
 
 
 def preview_pictures(config: RunConfig) -> tuple[Picture, ...]:

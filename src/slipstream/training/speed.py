@@ -66,8 +66,7 @@ def _flops(device: torch.device) -> float:
 def _key(setting: Setting) -> str:
     weights = weights_identity(setting.model.parts.folders["transformer"])
     key = f"{setting.compute.reasons[0].split(' (')[0]} {setting.compute.transformer_dtype} {weights[:12]}"
-    scheme, checkpointing = setting.compute.transformer_scheme, setting.config.training.gradient_checkpointing
-    key += f" {scheme}" if scheme else ""
+    checkpointing = setting.config.training.gradient_checkpointing
     return key if checkpointing == "none" else f"{key} checkpointing {checkpointing}"
 
 

@@ -15,18 +15,18 @@ from slipstream.adapters.patterns import places
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.target import block_numbers
 from slipstream.config.variants import adapter_source
+from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
 from slipstream.models.z_image.family import release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
-from slipstream.precision.placing import count_quantized, weight_bytes
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
 Features = Callable[[str], Tensor]
-Latents = Callable[[Example, bool], Tensor]
+Latents = Callable[[Example, View], Tensor]
 
 
 def prepare_features(setting: Setting, reporter: Reporter) -> Features:
@@ -67,7 +67,7 @@ def _one_at_a_time(encoder: TextEncoder) -> Features:
 
 
 def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, ImageCodec | None]:
-    """(Example, flipped) -> latents, and the image codec where previews or uncached pictures need it."""
+    """(Example, view) -> latents, and the image codec where previews or uncached pictures need it."""
     identity = setting.model.latent_identity
     dataset, cache = setting.dataset, setting.latent_cache
     missing = count_missing_latents(dataset, identity, cache)
@@ -86,7 +86,7 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
     if not uncached or codec is None:
         return cached, codec
     fresh = fresh_latents(codec.encode)
-    return (lambda example, flipped: (cached if example.cache_latents else fresh)(example, flipped)), codec
+    return (lambda example, view: (cached if example.cache_latents else fresh)(example, view)), codec
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,6 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     config = setting.config
     with reporter.phase("load transformer"):
         transformer = setting.model.load_transformer()
-    for line in quantization_lines(transformer, setting.compute.transformer_scheme):
-        reporter.log(line)
     adapter = no_training_adapter()
     if setting.adapter is not None:
         adapter = attach_training_adapter(transformer, setting.adapter, adapter_source(setting.config.model))
@@ -139,19 +137,6 @@ def new_lora(setting: Setting, transformer: nn.Module, names: list[str]) -> Bran
     return inject_lora(
         transformer, names, rank=target.rank, alpha=alpha_of(setting), seed=setting.config.job.seed, dropout=dropout
     )
-
-
-def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:
-    """What became of the transformer's weights, where they are quantized."""
-    if scheme is None:
-        return []
-    packed, linears = count_quantized(transformer)
-    return [
-        f"transformer: {packed} of {linears} linears in {scheme}, {weight_bytes(transformer) / 2**30:.2f} GiB of "
-        "weights (embedders, adaLN, norms and the final layer are not quantized)",
-        f"previews are drawn with these {scheme} weights, as the LoRA is trained on them; tools that load the base in "
-        "bf16 draw slightly different pictures",
-    ]
 
 
 def alpha_of(setting: Setting) -> float:

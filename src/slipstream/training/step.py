@@ -63,11 +63,11 @@ def train_step(
     for micro in range(settings.gradient_accumulation):
         batch = batch_at(state.step * settings.gradient_accumulation + micro)
         torch.manual_seed(derive_seed(settings.seed, "dropout", state.step, micro))  # dropout of the LoRA draws from it
-        with state.lora.learning():  # the backward pass too, in which checkpointed blocks run again
+        with state.lora.learning():
             loss = micro_loss(batch, predict, settings, state.step, first_sample)
-            _require_finite(loss, state.step, "the loss", batch)
-            (loss / settings.gradient_accumulation).backward()
         first_sample += batch.latents_BCHW.shape[0]
+        _require_finite(loss, state.step, "the loss", batch)
+        (loss / settings.gradient_accumulation).backward()
         total += loss.item() / settings.gradient_accumulation
     parameters = state.lora.parameters()
     limit = settings.max_grad_norm or math.inf

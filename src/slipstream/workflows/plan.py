@@ -77,7 +77,7 @@ def make_plan(config: RunConfig) -> Plan:
     dataset = setting.dataset
     seconds, source = expected_seconds_per_step(setting)
     missing_latents = count_missing_latents(dataset, setting.model.latent_identity, setting.latent_cache)
-    orientations = sum(1 + example.flip_horizontal for example in dataset.examples if example.cache_latents)
+    views = sum(len(example.views) for example in dataset.examples if example.cache_latents)
     micro_steps = setting.sampler().batches_per_epoch
     return Plan(
         name=config.job.name,
@@ -85,7 +85,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_images=dataset.num_images,
         buckets=tuple(BucketRow(b.width, b.height, n, samples) for b, n, samples in dataset.bucket_table()),
         notes=tuple(setting.remarks()),
-        caches=(CacheState("latents", orientations - missing_latents, orientations), *_caption_cache(setting)),
+        caches=(CacheState("latents", views - missing_latents, views), *_caption_cache(setting)),
         steps=config.training.steps,
         samples_per_step=setting.samples_per_step,
         steps_per_epoch=micro_steps / config.training.gradient_accumulation,

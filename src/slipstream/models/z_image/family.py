@@ -34,25 +34,19 @@ ADAPTER_ROOT = "layers"
 
 @dataclass(frozen=True)
 class ZImage:
-    """A resolved model: loads its parts on demand and knows their identities.
-
-    `*_scheme` names how the linears are kept (see `precision.schemes`); None keeps them in the part's dtype.
-    """
+    """A resolved model: loads its parts on demand and knows their identities."""
 
     parts: ModelParts
     device: torch.device
     transformer_dtype: torch.dtype
     text_encoder_dtype: torch.dtype
-    transformer_scheme: str | None = None
-    text_encoder_scheme: str | None = None
 
     @property
     def text_identity(self) -> str:
         """Identity of caption features: text encoder and tokenizer bytes, precision."""
         folders = self.parts.folders
         weights = f"{weights_identity(folders['text_encoder'])}:{weights_identity(folders['tokenizer'])}"
-        scheme = f":{self.text_encoder_scheme}" if self.text_encoder_scheme else ""
-        return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}{scheme}"
+        return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}"
 
     @property
     def latent_identity(self) -> str:
@@ -62,9 +56,7 @@ class ZImage:
     def load_text_encoder(self) -> TextEncoder:
         """Text encoder and tokenizer on the device."""
         folders = self.parts.folders
-        model = load_text_encoder(
-            folders["text_encoder"], self.device, self.text_encoder_dtype, self.text_encoder_scheme
-        )
+        model = load_text_encoder(folders["text_encoder"], self.device, self.text_encoder_dtype)
         return TextEncoder(model, load_tokenizer(folders["tokenizer"]), self.text_identity)
 
     def load_codec(self) -> ImageCodec:
@@ -74,8 +66,7 @@ class ZImage:
 
     def load_transformer(self) -> nn.Module:
         """The transformer on the device, frozen."""
-        folder = self.parts.folders["transformer"]
-        return load_transformer(folder, self.device, self.transformer_dtype, self.transformer_scheme)
+        return load_transformer(self.parts.folders["transformer"], self.device, self.transformer_dtype)
 
     def load_shift(self) -> SamplingShift:
         """The scheduler's shift."""
