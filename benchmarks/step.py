@@ -43,7 +43,7 @@ from slipstream.objectives.settings import ObjectiveSettings  # noqa: E402
 from slipstream.previews.render import LATENT_CHANNELS, Picture, Renderer, render  # noqa: E402
 from slipstream.training.checkpoint import TrainingState  # noqa: E402
 from slipstream.training.device import choose_compute, peak_memory_gib  # noqa: E402
-from slipstream.training.optimizers import build_optimizer  # noqa: E402
+from slipstream.training.optimizers import OptimizerSettings, build_optimizer, choose_optimizer  # noqa: E402
 from slipstream.training.setting import settle_model  # noqa: E402
 from slipstream.training.step import StepSettings, train_step  # noqa: E402
 
@@ -140,10 +140,8 @@ def adapted(model: ZImage, options: Options) -> tuple[nn.Module, TrainingAdapter
     lora = inject_lora(transformer, names, rank=options.rank, alpha=float(options.rank), seed=3)
     for index, parameter in enumerate(lora.parameters()):
         nn.init.normal_(parameter.data, std=0.01, generator=torch.Generator(parameter.device).manual_seed(index))
-    optimizer = build_optimizer(
-        "adamw", lora.parameters(), learning_rate=RATE, weight_decay=1e-4, betas=(0.9, 0.999), eps=1e-8,
-        device=model.device,
-    )  # fmt: skip
+    choice = choose_optimizer(OptimizerSettings("adamw", learning_rate=RATE, weight_decay=1e-4))
+    optimizer = build_optimizer(choice, lora.parameter_groups(), model.device)
     return transformer, adapter, TrainingState(lora, optimizer, None)
 
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from slipstream.training.reporter import Reporter
 
 _OUT_OF_MEMORY = (
-    "the device is out of memory\n  fix: lower training.batch_size (gradient_accumulation makes up for it), the "
-    "datasets' resolutions, or the size of the previews; then resume."
+    "the device is out of memory\n  fix: set training.gradient_checkpointing=full, then quantization.transformer="
+    "float8 (or nf4), or lower training.batch_size (gradient_accumulation makes up for it), the datasets' resolutions "
+    "or the size of the previews; then resume. `slipstream presets` lists settings by GPU memory."
 )
 
 

@@ -86,12 +86,15 @@ def test_the_size_of_a_file_in_memory(tmp_path):
     ("tensors", "match"),
     [
         ({"x.lora_A.weight": A}, r"x\.lora_A\.weight has no partner x\.lora_B\.weight"),
-        ({"x.lora_B.weight": B}, r"not a LoRA in a layout known here: x\.lora_B\.weight"),
+        ({"x.lora_B.weight": B}, r"x\.lora_B\.weight has no partner x\.lora_A\.weight"),
         ({"x.lora_A.weight": A, "x.lora_B.weight": B, "x.weight": B.clone()}, r"known here: x\.weight"),
-        ({"x.lokr_w1": A, "x.lokr_w2": B}, "lokr_w1"),
+        ({"x.lokr_w1": A, "x.lokr_w2_a": B}, r"x\.lokr_w1 has no partner x\.lokr_w2_b"),
+        ({"x.lokr_w1": A, "x.lokr_w2": B, "x.lokr_t2": B.clone()}, r"known here: x\.lokr_t2"),
+        ({"x.hada_w1_a": A, "x.oft_blocks": B}, r"x\.hada_w1_a stands beside hada_w1_a, oft_blocks"),
+        ({"x.alpha": A}, r"known here: x\.alpha"),
         ({}, "no tensors at all"),
     ],
-    ids=["half", "other half", "a model", "lokr", "empty"],
+    ids=["half", "other half", "a model", "half a LoKr", "a convolution", "two kinds", "alpha alone", "empty"],
 )
 def test_other_files_are_refused_by_their_keys(tmp_path, tensors, match):
     path = tmp_path / "strange.safetensors"

@@ -42,6 +42,13 @@ def test_a_single_block_may_be_a_number():
         ({"dropout": 1.0}, ["target.dropout", "below 1"]),
         ({"rank_dropout": -0.1}, ["target.rank_dropout", "at least 0"]),
         ({"module_dropout": "some"}, ["target.module_dropout", "a number"]),
+        ({"type": "locon"}, ["target.type", "'locon'", "'lora', 'lokr', 'loha', 'dora' or 'oft'"]),
+        ({"type": "oft", "rank": 1}, ["target.rank", "at least 2 with type oft"]),
+        ({"lokr_factor": 8}, ["target.lokr_factor", "got 8", "target.type lora does not use it (only lokr)"]),
+        ({"type": "lokr", "lokr_factor": 1}, ["target.lokr_factor", "at least 2"]),
+        ({"type": "loha", "lokr_full_rank": True}, ["target.lokr_full_rank", "only lokr"]),
+        ({"type": "oft", "dropout": 0.1}, ["target.dropout", "target.type oft does not use it"]),
+        ({"type": "lokr", "rank_dropout": 0.1}, ["target.rank_dropout", "only lora, dora"]),
         ({"network_dropout": 0.1}, ["here it is called target.dropout"]),
     ],
 )
@@ -57,3 +64,8 @@ def test_it_survives_yaml():
         {"job": {"name": "a"}, "datasets": [{"path": "p"}], "target": {"blocks": "0-3", "parts": ["noise_refiner"]}}
     )
     assert "blocks: 0-3" in dump_yaml(config)
+
+
+def test_settings_of_other_kinds_may_be_off():
+    assert target(type="loha", lokr_factor=None, lokr_full_rank=False, rank_dropout=0.0).type == "loha"
+    assert target(type="lokr", lokr_factor=8, lokr_full_rank=True, module_dropout=0.1).lokr_factor == 8

@@ -94,7 +94,7 @@ def test_overrides_reach_every_depth():
     assert config.training.ema.decay == 0.9
     assert [str(panel.path) for panel in config.datasets] == ["x=y", "second"]
     assert config.datasets[0].resolutions == (128, 256)
-    assert config.sample.prompts == ("a fox", "c")
+    assert [prompt.prompt for prompt in config.sample.prompts] == ["a fox", "c"]
     assert config.model.variant == "base"
     assert MINIMAL == {"job": {"name": "a"}, "datasets": [{"path": "p"}]}
 
@@ -137,6 +137,17 @@ def test_paths_of_models_and_adapters_become_absolute(tmp_path: Path, monkeypatc
     assert config.model.name_or_path == str(tmp_path / "here/my_turbo")
     assert config.model.training_adapter == str(tmp_path / "yaml/adapter.safetensors")
     assert config.advanced.cache_dir == tmp_path / "here/cache"
+
+
+def test_a_captions_file_lies_with_its_pictures_or_with_the_config(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/inside.json", "inside.json", "beside.json"):
+        (tmp_path / name).touch()
+    names = ("inside.json", "beside.json", "gone.json", str(tmp_path / "absolute.json"))
+    datasets = [{"path": "a", "captions_file": name} for name in names]
+    config = parse_config({**MINIMAL, "datasets": datasets}, base_dir=tmp_path)
+    found = [panel.captions_file for panel in config.datasets]
+    assert found == [tmp_path / name for name in ("a/inside.json", "beside.json", "a/gone.json", "absolute.json")]
 
 
 def test_names_that_are_no_paths_stay(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_labelled_paragraphs_are_taken_apart():
     ("name", "expected"),
     [
         ("training.steps", ["training.steps"]),
-        ("steps", ["training.steps", "sample.steps"]),
+        ("steps", ["training.steps", "sample.prompts.0.steps", "sample.steps"]),
         ("datasets.path", ["datasets.0.path"]),
         ("training.ema.decay", ["training.ema.decay"]),
     ],

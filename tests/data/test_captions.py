@@ -7,7 +7,7 @@ import codecs
 import pytest
 
 from slipstream.core.errors import CaptionError
-from slipstream.data.captions import caption_for, caption_path, fill_trigger, read_caption, with_trigger
+from slipstream.data.captions import caption_path, fill_trigger, read_caption, with_trigger
 
 
 @pytest.mark.parametrize(
@@ -52,25 +52,6 @@ def test_the_caption_file_lies_beside_the_picture(tmp_path, extension):
     assert caption_path(tmp_path / "a.b.jpg", extension) == tmp_path / "a.b.caption"
 
 
-def test_file_default_or_none(tmp_path):
-    (tmp_path / "full.txt").write_text("a fox")
-    (tmp_path / "empty.txt").write_text(" \n")
-
-    def of(name, default):
-        caption = caption_for(tmp_path / name, "txt", default, "")
-        return caption.text, caption.source
-
-    assert of("full.png", "default") == ("a fox", "file")
-    assert of("empty.png", "a\ndefault") == ("a default", "default")
-    assert of("gone.png", "default") == ("default", "default")
-    assert of("gone.png", "") == ("", "none")
-
-
-def test_the_trigger_word_alone_where_there_is_no_caption(tmp_path):
-    caption = caption_for(tmp_path / "gone.png", "txt", "", "zfox")
-    assert (caption.text, caption.source) == ("zfox", "none")
-
-
 @pytest.mark.parametrize(
     ("caption", "text"),
     [
@@ -112,10 +93,3 @@ def test_prompts_are_filled_but_get_nothing_in_front():
 )
 def test_without_a_trigger_word_the_placeholder_leaves_no_trace(caption, text):
     assert fill_trigger(caption, "") == text
-
-
-def test_a_lost_placeholder_is_noticed(tmp_path):
-    (tmp_path / "a.txt").write_text("a [trigger] fox")
-    assert caption_for(tmp_path / "a.png", "txt", "", "").lost_placeholder
-    assert not caption_for(tmp_path / "a.png", "txt", "", "zfox").lost_placeholder
-    assert not caption_for(tmp_path / "b.png", "txt", "a fox", "").lost_placeholder

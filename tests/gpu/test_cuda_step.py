@@ -28,7 +28,7 @@ def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tupl
     from slipstream.objectives.settings import ObjectiveSettings
     from slipstream.training.checkpoint import TrainingState
     from slipstream.training.ema import Ema
-    from slipstream.training.optimizers import build_optimizer
+    from slipstream.training.optimizers import OptimizerSettings, build_optimizer, choose_optimizer
     from slipstream.training.step import StepSettings, train_step
 
     transformer = family(device).load_transformer()
@@ -36,10 +36,8 @@ def losses_on(device: str, tiny, updates: int, optimizer: str = "adamw") -> tupl
     lora = inject_lora(
         transformer, select_targets(transformer, "layers", ("to_q", "to_v", "w2")), rank=8, alpha=8.0, seed=1
     )
-    built = build_optimizer(
-        optimizer, lora.parameters(), learning_rate=1e-3, weight_decay=0.0, betas=(0.9, 0.999), eps=1e-8,
-        device=torch.device(device),
-    )  # fmt: skip
+    choice = choose_optimizer(OptimizerSettings(optimizer, learning_rate=1e-3))
+    built = build_optimizer(choice, lora.parameter_groups(), torch.device(device))
     state = TrainingState(lora, built, Ema(lora.parameters(), 0.9))
     latents = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(11))
     batch = TrainingBatch(latents, [tiny.features(caption) for caption in CAPTIONS], (0, 1))

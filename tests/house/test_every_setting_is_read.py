@@ -31,6 +31,9 @@ CARRIERS = (
 )  # fmt: skip
 """Modules whose dataclasses carry settings as plain values."""
 
+READ_WHILE_LOADING = {"sample.prompts_file"}
+"""Settings that loading a config turns into others: none is left for the training (tests/config/test_prompts.py)."""
+
 Reads = set[tuple[type[BaseModel], str]]
 CONFIG = """\
 job: {{name: all_read, trigger_word: felt, output_dir: {output}}}
@@ -85,7 +88,7 @@ def unread(reads: Reads) -> list[str]:
         missing += [
             f"{path} ({panel.__name__})"
             for panel in panels
-            if leaf in panel.model_fields and (panel, leaf) not in reads
+            if leaf in panel.model_fields and (panel, leaf) not in reads and path not in READ_WHILE_LOADING
         ]
     return missing
 
@@ -142,7 +145,7 @@ def test_writing_checking_and_advising_is_not_reading(write_config):
         config.model_dump()
         advise(config, 2)
     assert reads == set()
-    assert {line.split(" ")[0] for line in unread(reads)} == set(settings_of(RunConfig))
+    assert {line.split(" ")[0] for line in unread(reads)} == set(settings_of(RunConfig)) - READ_WHILE_LOADING
 
 
 def dataclass_fields(module: str) -> set[str]:

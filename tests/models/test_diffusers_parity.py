@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from slipstream.adapters.inject import inject_lora, inject_weights, select_targe
 from slipstream.core.quiet import quiet_imports
 from slipstream.models.z_image.resolve import TINY_ROOT
 from slipstream.previews.render import Picture, initial_noise, render
+from slipstream.training.preview_stage import scaled
 
 PROMPT, NEGATIVE, SEED = "a noto emoji of cat", "a flat emoji of tractor", 17
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3", "adaLN_modulation.0")
@@ -108,6 +110,18 @@ def test_strength_is_diffusers_adapter_scale(tiny, with_lora, trained):
     wanted = picture(0.0)
     with_lora.set_adapters(with_lora.get_active_adapters(), 0.5)
     assert (ours(tiny, half, wanted) - theirs(with_lora, wanted)).abs().max() <= 2 / 255
+
+
+@pytest.mark.parametrize("lora_scale", [0.0, 0.6, 1.2])
+def test_a_pictures_lora_scale_is_diffusers_adapter_weight(tiny, with_lora, trained, lora_scale):
+    path, _ = trained
+    carrier = copy.deepcopy(tiny.transformer)
+    branches, _ = inject_weights(carrier, load_lora(path).pairs, role="lora", source=str(path))
+    renderer = dataclasses.replace(tiny.renderer(carrier), at_lora_scale=scaled([(branches, 1.0)]))
+    wanted = dataclasses.replace(picture(0.0), lora_scale=lora_scale)
+    with_lora.set_adapters(with_lora.get_active_adapters(), lora_scale)
+    drawn = next(image for _, image in render(renderer, [wanted]))
+    assert (drawn - theirs(with_lora, wanted)).abs().max() <= 2 / 255
 
 
 @pytest.mark.parametrize("caption", ["", "a noto emoji of cat", "ein 火 mit Größe 🔥", "word " * 600])

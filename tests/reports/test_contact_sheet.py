@@ -7,12 +7,14 @@ import pytest
 from fake_run import PROMPTS, STEPS, draw_preview
 from PIL import Image, ImageFont
 
-from slipstream.reports.contact_sheet import MAX_SIDE, wrapped, write_contact_sheet
+from slipstream.reports.contact_sheet import write_contact_sheet
+from slipstream.reports.headings import Heading
 from slipstream.reports.pictures import find_previews, thinned
+from slipstream.reports.sheet import MAX_SIDE, wrapped
 
 
 def sheet_of(run, prompts=PROMPTS) -> np.ndarray:
-    path = write_contact_sheet(run, prompts)
+    path = write_contact_sheet(run, [Heading(prompt) for prompt in prompts])
     assert path == run.contact_sheet
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB")).astype(int)
@@ -39,10 +41,10 @@ def test_rows_are_steps_and_columns_are_prompts(empty_run):
 
 
 def test_no_pictures_no_sheet(empty_run):
-    assert write_contact_sheet(empty_run, PROMPTS) is None
+    assert write_contact_sheet(empty_run, [Heading(prompt) for prompt in PROMPTS]) is None
     empty_run.previews.mkdir()
     (empty_run.previews / "holiday.png").write_bytes(b"")
-    assert write_contact_sheet(empty_run, PROMPTS) is None
+    assert write_contact_sheet(empty_run, [Heading(prompt) for prompt in PROMPTS]) is None
     assert not empty_run.contact_sheet.exists()
 
 

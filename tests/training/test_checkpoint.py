@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -23,16 +24,15 @@ from slipstream.training.checkpoint import (
     save_checkpoint,
 )
 from slipstream.training.ema import Ema
-from slipstream.training.optimizers import build_optimizer
+from slipstream.training.optimizers import OptimizerName, OptimizerSettings, build_optimizer, choose_optimizer
 
 CPU = torch.device("cpu")
 
 
 def new_state(small, optimizer: str = "adamw", ema: bool = True) -> TrainingState:
     parameters = small.lora.parameters()
-    built = build_optimizer(
-        optimizer, parameters, learning_rate=1e-2, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8, device=CPU
-    )
+    choice = choose_optimizer(OptimizerSettings(optimizer, learning_rate=1e-2, weight_decay=0.01))
+    built = build_optimizer(choice, small.lora.parameter_groups(), CPU)
     return TrainingState(small.lora, built, Ema(parameters, 0.9) if ema else None)
 
 
@@ -51,7 +51,10 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit"])
+OPTIMIZERS = (*get_args(OptimizerName), "pytorch_optimizer/AdEMAMix")
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("ema", [True, False], ids=["ema", "no ema"])
 def test_training_goes_on_bit_for_bit(tmp_path, small, optimizer, ema):
     first = small()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slipstream.config.run_config import parse_config
+from slipstream.training.facts import shareable
 from slipstream.training.setting import dataset_settings
 
 
@@ -28,6 +29,9 @@ def plain_values(panel=None, **others):
 @pytest.mark.parametrize(
     ("panel", "expected"),
     [
+        ({"captions_file": "captions.json"}, {"captions_file": Path("p/captions.json")}),
+        ({"captions_file": "/x/captions.jsonl"}, {"captions_file": Path("/x/captions.jsonl")}),
+        ({"caption_extension": "json"}, {"caption_extension": "json"}),
         ({"lora_weight": -1}, {"lora_weight": -1.0}),
         ({"loss_multiplier": 0.5}, {"loss_multiplier": 0.5}),
         ({"regularization": "prior"}, {"regularization": "prior"}),
@@ -50,3 +54,9 @@ def test_what_other_panels_say_arrives_too():
     plain = plain_values()
     assert (plain["path"], plain["trigger_word"], plain["rule.seed"]) == (Path("p"), "zfox", 5)
     assert plain_values(training={"text_encoder": "unload"}) == {**plain, "trigger_only": True}
+
+
+def test_a_lora_does_not_tell_where_its_captions_lay():
+    config = parse_config({"job": {"name": "a"}, "datasets": [{"path": "/x/y", "captions_file": "/home/me/c.json"}]})
+    (panel,) = shareable(config).datasets
+    assert (panel.path, panel.captions_file) == (Path("y"), Path("c.json"))

@@ -61,3 +61,34 @@ def test_a_card_without_bf16_is_refused_when_bf16_is_asked_for(monkeypatch):
 
 def test_peak_memory_on_the_cpu_is_the_process():
     assert 0.05 < peak_memory_gib(torch.device("cpu")) < 64
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("scheme", ["float8", "int8", "nf4"])
+def test_a_scheme_keeps_weights_small_and_computes_as_auto_would(scheme):
+    compute = choose_compute("cpu", scheme, "bf16")
+    assert (compute.transformer_scheme, compute.text_encoder_scheme) == (scheme, None)
+    assert (compute.transformer_dtype, compute.text_encoder_dtype) == (torch.float32, torch.bfloat16)
+    (line,) = [reason for reason in compute.reasons if reason.startswith("precision of the transformer")]
+    assert (
+        f"transformer: {scheme} (as set in quantization: {'4.25' if scheme == 'nf4' else '8'} bits per weight" in line
+    )
+    assert "matmuls in fp32" in line
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_nothing_is_quantized_unless_asked_for():
+    compute = choose_compute("auto", "auto", "auto")
+    assert compute.transformer_scheme is compute.text_encoder_scheme is None
+
+
+def test_the_log_says_what_was_quantized_and_that_previews_show_it(tiny):
+    from dataclasses import replace
+
+    from slipstream.training.stages import quantization_lines
+
+    assert quantization_lines(tiny.transformer, None) == []
+    quantized = replace(tiny.family, transformer_scheme="int8").load_transformer()
+    first, second = quantization_lines(quantized, "int8")
+    assert first.startswith("transformer: 49 of 61 linears in int8, ")
+    assert second.startswith("previews are drawn with these int8 weights")

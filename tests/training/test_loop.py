@@ -20,6 +20,7 @@ class Script:
     save_at: int | None = None
     preview_at: int | None = None
     stop_in_preview_at: int | None = None
+    stop_in_sweep: bool = False
 
     def stop(self) -> bool:
         return self.state.step == self.stop_at
@@ -59,10 +60,14 @@ def run(
         state.step += 1
         return StepResult(1.0, 1.0)
 
+    def sweep() -> bool:
+        note("sweep")
+        return not script.stop_in_sweep
+
     job = TrainingJob(
         state=state, steps=10, save_every=every[0], preview_every=every[1], preview_at_start=at_start, update=update,
         log_step=lambda step, _: diary.entries.append(("log", step)), save=lambda: note("save"),
-        preview=preview, finish=lambda: note("finish"), requests=script,
+        preview=preview, sweep=sweep, finish=lambda: note("finish"), requests=script,
     )  # fmt: skip
     return train(job), diary
 
@@ -74,7 +79,7 @@ def test_a_whole_run(small):
     assert diary.steps("log") == list(range(1, 11))
     assert diary.steps("save") == [4, 8, 10]
     assert diary.steps("preview") == [0, 3, 6, 9, 10]
-    assert diary.entries[-1] == ("finish", 10)
+    assert diary.entries[-2:] == [("sweep", 10), ("finish", 10)]
 
 
 def test_zero_means_only_at_the_end(small):
@@ -107,7 +112,9 @@ def test_a_resumed_run_does_the_updates_that_are_left(small, start):
 def test_a_run_that_was_done_finishes_again_without_an_update(small):
     finished, diary = run(small, start=10)
     assert finished
-    assert diary.entries == [("preview", 10), ("finish", 10)], "the kill may have come before the last previews"
+    assert diary.entries == [("preview", 10), ("sweep", 10), ("finish", 10)], (
+        "the kill may have come before the last previews"
+    )
 
 
 @pytest.mark.parametrize("step", [3, 10])
@@ -117,6 +124,13 @@ def test_a_stop_while_previews_are_drawn_saves_first(small, step):
     assert not finished
     assert diary.entries[-2:] == [("preview", step), ("save", step)]
     assert "finish" not in dict(diary.entries)
+
+
+def test_a_stop_while_the_sweep_is_drawn_leaves_it_to_the_resumed_run(small):
+    finished, diary = run(small, stop_in_sweep=True)
+    assert not finished
+    assert diary.entries[-1] == ("sweep", 10)
+    assert diary.steps("save")[-1] == 10
 
 
 def test_a_stop_in_the_opening_previews_has_nothing_to_save(small):

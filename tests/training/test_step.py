@@ -9,7 +9,7 @@ from slipstream.core.errors import TrainingError
 from slipstream.flow.densities import NoiseLevels
 from slipstream.training.draws import draw_step
 from slipstream.training.ema import Ema
-from slipstream.training.step import micro_loss, train_step
+from slipstream.training.step import MOST_SKIPS, micro_loss, train_step
 
 GOLDEN = {"linear": 6.880433, "weighted": 6.079118, "shift": 4.448311}
 
@@ -178,3 +178,40 @@ def test_training_lowers_the_loss(bench):
     for _ in range(6):
         train_step(state, lambda _: bench.batch([0, 1, 2, 3]), bench.predict, settings, 5e-3)
     assert probe() < 0.9 * before
+
+
+def test_an_update_over_max_loss_counts_but_teaches_nothing(bench):
+    ema = Ema(bench.lora.parameters(), 0.9)
+    state = bench.state(torch.optim.AdamW(bench.lora.parameters()), ema)
+    usual = train_step(state, lambda _: bench.batch([0]), bench.predict, bench.settings(), 1e-3)
+    assert not usual.skipped
+    weights, shadow = bench.weights(), [tensor.clone() for tensor in ema.shadow]
+    skipped = train_step(state, lambda _: bench.batch([1]), bench.predict, bench.settings(max_loss=1e-3), 1e-3)
+    assert skipped.skipped
+    assert (state.step, state.skipped_in_a_row, ema.updates) == (2, 1, 1)
+    assert torch.equal(bench.weights(), weights)
+    assert all(torch.equal(a, b) for a, b in zip(ema.shadow, shadow, strict=True))
+    assert {int(s["step"]) for s in state.optimizer.state.values()} == {1}
+    free = train_step(state, lambda _: bench.batch([1]), bench.predict, bench.settings(max_loss=1e3), 1e-3)
+    assert not free.skipped
+    assert state.skipped_in_a_row == 0
+
+
+def test_twenty_skips_in_a_row_end_the_training_with_advice(bench):
+    state = bench.state(torch.optim.AdamW(bench.lora.parameters()))
+    state.skipped_in_a_row = MOST_SKIPS - 1
+    with pytest.raises(TrainingError, match=r"over training.max_loss \(0.001\) in 20 updates in a row") as caught:
+        train_step(state, lambda _: bench.batch([0]), bench.predict, bench.settings(max_loss=1e-3), 1e-3)
+    assert "max_loss" in (caught.value.fix or "")
+
+
+def test_groups_learn_at_their_factor(bench):
+    pairs = bench.lora.parameters()
+    groups = [{"params": pairs[:1], "lr_factor": 0.5}, {"params": pairs[1:], "lr_factor": 1.0}]
+    before = bench.weights()
+    state = bench.state(torch.optim.SGD(groups, lr=9.0))
+    train_step(state, lambda _: bench.batch([0]), bench.predict, bench.settings(), 0.1)
+    size = pairs[0].numel()
+    moved, gradient = bench.weights() - before, bench.gradients()
+    torch.testing.assert_close(moved[:size], -0.05 * gradient[:size])
+    torch.testing.assert_close(moved[size:], -0.1 * gradient[size:])

@@ -1,4 +1,7 @@
-"""LoRA files: `diffusion_model.<module>.lora_A|lora_B.weight`, the keys that ComfyUI and diffusers both read."""
+"""Adapter files: `diffusion_model.<module>.<tensor>`, the keys that ComfyUI reads for every kind of branch.
+
+A plain LoRA has `lora_A.weight` and `lora_B.weight`, which diffusers reads too. `docs/adapters.md` says who reads what.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,46 @@ from safetensors.torch import save
 from torch import Tensor
 
 from slipstream.adapters.branches import BranchSet, stored
+from slipstream.adapters.dialects import read_modules
+from slipstream.adapters.kinds import kind_of
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError
 
 PREFIX = "diffusion_model."
-_PREFIXES = (PREFIX, "transformer.")
-_DOWN = (".lora_A.weight", ".lora_down.weight")
-_UP = {".lora_A.weight": ".lora_B.weight", ".lora_down.weight": ".lora_up.weight"}
 
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA file in memory: per module (A (rank, in), B (out, rank)) with any alpha already in B."""
+    """An adapter file in memory: per module its tensors by key (`lora_A.weight`), any alpha already in them.
 
-    pairs: dict[str, tuple[Tensor, Tensor]]
+    Modules bear the file's own names without prefix; `inject_weights` finds them in a model.
+    """
+
+    modules: dict[str, dict[str, Tensor]]
     metadata: dict[str, str]
+
+    @property
+    def pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Per module of a plain LoRA (A (rank, in), B (out, rank)); modules of other kinds are left out."""
+        return {
+            name: (tensors["lora_A.weight"], tensors["lora_B.weight"])
+            for name, tensors in self.modules.items()
+            if kind_of(tensors) == "lora"
+        }
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of branches in the file, most files have one."""
+        return tuple(dict.fromkeys(kind_of(tensors) or "" for tensors in self.modules.values()))
 
     @property
     def num_bytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in pair)
+        return sum(t.numel() * t.element_size() for tensors in self.modules.values() for t in tensors.values())
 
 
 def save_lora(path: Path, branches: BranchSet, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
-    """Write the adapter atomically; alpha / rank is multiplied into B, so the file needs no alpha.
+    """Write the adapter atomically; alpha is multiplied into the tensors, so the file needs none.
 
     Raises:
         DiskFullError: no space left; a file already at `path` survives.
@@ -65,7 +84,7 @@ def _split(content: bytes) -> tuple[bytes, memoryview]:
 
 
 def load_lora(path: Path) -> LoraFile:
-    """Read a LoRA file with `diffusion_model.` or `transformer.` keys (lora_A/lora_B or lora_down/lora_up, alpha).
+    """Read an adapter file of any kind, in any of the spellings that `dialects.py` knows.
 
     Raises:
         AdapterError: the file is missing, is no safetensors file, or holds other keys.
@@ -80,36 +99,4 @@ def load_lora(path: Path) -> LoraFile:
         raise AdapterError(
             f"not a readable safetensors file ({error})", where=str(path), fix="download or export it again."
         ) from error
-    return LoraFile(_pairs(tensors, path), metadata)
-
-
-def _pairs(tensors: dict[str, Tensor], path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Group a file's tensors by module and put alpha into B."""
-    left = dict(tensors)
-    pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for key in tensors:
-        down_suffix = next((suffix for suffix in _DOWN if key.endswith(suffix)), None)
-        if down_suffix is None:
-            continue
-        stem = key.removesuffix(down_suffix)
-        a, b = left.pop(key), left.pop(stem + _UP[down_suffix], None)
-        if b is None:
-            raise AdapterError(f"{key} has no partner {stem + _UP[down_suffix]}", where=str(path))
-        alpha = left.pop(f"{stem}.alpha", None)
-        scale = 1.0 if alpha is None else float(alpha) / a.shape[0]
-        pairs[_module_name(stem)] = (a, b if scale == 1.0 else b * scale)
-    if left or not pairs:
-        sample = ", ".join(sorted(left)[:3]) or "no tensors at all"
-        raise AdapterError(
-            f"these keys are not a LoRA in a layout known here: {sample}",
-            where=str(path),
-            fix="expected keys like `diffusion_model.layers.0.attention.to_q.lora_A.weight`.",
-        )
-    return pairs
-
-
-def _module_name(stem: str) -> str:
-    for prefix in _PREFIXES:
-        if stem.startswith(prefix):
-            return stem.removeprefix(prefix)
-    return stem
+    return LoraFile(read_modules(tensors, str(path)), metadata)

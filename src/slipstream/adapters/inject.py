@@ -1,4 +1,4 @@
-"""Choosing linears of a model and putting low-rank branches beside them."""
+"""Choosing linears of a model and putting branches beside them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from slipstream.adapters.branches import AdaptedLinear, Branch, BranchSet, is_linear, shape_of, weight_of
+from slipstream.adapters.branches import PRECISE, AdaptedLinear, Branch, BranchSet, device_of, is_linear, weight_of
+from slipstream.adapters.dialects import Aliases, resolve
 from slipstream.adapters.dropout import NO_DROPOUT, Dropout
-from slipstream.adapters.low_rank import LowRank, fresh_pair
+from slipstream.adapters.kinds import Recipe, branch_of_file, fresh_branch, misfit
 from slipstream.adapters.patterns import Selection, select
 from slipstream.core.errors import AdapterError
+
+NO_ALIASES: Aliases = {}
 
 
 def linears_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -70,32 +73,68 @@ def inject_lora(
     dropout: Dropout = NO_DROPOUT,
 ) -> BranchSet:  # fmt: skip
     """A fresh trainable LoRA beside the named linears; with the same seed the same start on every device."""
+    return inject_fresh(model, names, Recipe("lora", rank, alpha, dropout), seed=seed, role=role)
+
+
+def inject_fresh(model: nn.Module, names: Iterable[str], recipe: Recipe, *, seed: int, role: str = "lora") -> BranchSet:
+    """Fresh trainable branches of any kind beside the named linears; the same seed gives the same start everywhere.
+
+    Raises:
+        AdapterError: the kind does not fit a linear; nothing is attached then.
+    """
     generator = torch.Generator().manual_seed(seed)
     linears = linears_of(model)
-    branches: dict[str, Branch] = {}
-    for name in sorted(names):
-        a, b = fresh_pair(linears[name], rank, generator)
-        branches[name] = LowRank(a, b, alpha, trainable=True, dropout=dropout)
+    branches = {name: fresh_branch(name, linears[name], recipe, generator) for name in sorted(names)}
     return attach_all(model, role, branches)
 
 
 def inject_weights(
     model: nn.Module,
-    weights: Mapping[str, tuple[Tensor, Tensor]],
+    weights: Mapping[str, Mapping[str, Tensor] | tuple[Tensor, Tensor]],
     *,
     role: str,
     source: str,
     dtype: torch.dtype | None = None,
+    aliases: Aliases = NO_ALIASES,
 ) -> tuple[BranchSet, str]:
-    """A frozen adapter from file weights {module name: (A, B)}; returns it with its "N of N modules matched" line.
+    """A frozen adapter from file weights by module; returns it with its "N of N modules matched" line.
+
+    Args:
+        weights: `LoraFile.modules`, or (A, B) per module for a plain LoRA.
+        aliases: names of modules in other layouts of this family.
 
     Raises:
         AdapterError: a module is missing in the model or has another shape; nothing is attached then.
     """
+    modules, line = match(model, weights, source=source, aliases=aliases)
     linears = linears_of(model)
-    problems = [problem for name, pair in weights.items() if (problem := _mismatch(name, pair, linears))]
-    matched = len(weights) - len(problems)
-    line = f"{matched} of {len(weights)} modules matched"
+    branches: dict[str, Branch] = {}
+    for name, tensors in modules.items():
+        device, kept = device_of(linears[name]), dtype or weight_of(linears[name]).dtype
+        branches[name] = branch_of_file(
+            {key: tensor.to(device, torch.float32 if key in PRECISE else kept) for key, tensor in tensors.items()}
+        )
+    return attach_all(model, role, branches), line
+
+
+def match(
+    model: nn.Module,
+    weights: Mapping[str, Mapping[str, Tensor] | tuple[Tensor, Tensor]],
+    *,
+    source: str,
+    aliases: Aliases = NO_ALIASES,
+) -> tuple[dict[str, Mapping[str, Tensor]], str]:
+    """File weights under the model's names, with their "N of N modules matched" line.
+
+    Raises:
+        AdapterError: a module is missing in the model or has another shape.
+    """
+    linears = linears_of(model)
+    named = {name: _by_key(tensors) for name, tensors in weights.items()}
+    modules = resolve(named, linears, aliases, source)
+    problems = [problem for name, tensors in modules.items() if (problem := _mismatch(name, tensors, linears))]
+    matched = len(modules) - len(problems)
+    line = f"{matched} of {len(modules)} modules matched"
     if problems or not weights:
         raise AdapterError(
             f"adapter does not fit this model: {line}; {'; '.join(problems[:3])}" + ("; ..." if problems[3:] else ""),
@@ -103,23 +142,18 @@ def inject_weights(
             fix="use an adapter made for this base model (Z-Image keys look like "
             "`diffusion_model.layers.0.attention.to_q.lora_A.weight`).",
         )
-    branches: dict[str, Branch] = {}
-    for name, (a, b) in weights.items():
-        weight = weight_of(linears[name])
-        a, b = (tensor.to(weight.device, dtype or weight.dtype) for tensor in (a, b))
-        branches[name] = LowRank(a, b, float(a.shape[0]), trainable=False)
-    return attach_all(model, role, branches), line
+    return modules, line
 
 
-def _mismatch(name: str, pair: tuple[Tensor, Tensor], linears: Mapping[str, nn.Module]) -> str | None:
+def _by_key(tensors: Mapping[str, Tensor] | tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
+    if isinstance(tensors, tuple):
+        return {"lora_A.weight": tensors[0], "lora_B.weight": tensors[1]}
+    return tensors
+
+
+def _mismatch(name: str, tensors: Mapping[str, Tensor], linears: Mapping[str, nn.Module]) -> str | None:
     """What is wrong with one module of a file, or None."""
     if name not in linears:
         return f"the model has no linear {name!r}"
-    a, b = pair
-    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
-        return f"{name}: {tuple(a.shape)} and {tuple(b.shape)} are not (rank, in) and (out, rank)"
-    expected = shape_of(linears[name])
-    got = (b.shape[0], a.shape[1])
-    if got != expected:
-        return f"{name}: the file is for a {got[0]}x{got[1]} layer, the model has {expected[0]}x{expected[1]}"
-    return None
+    problem = misfit(tensors, linears[name])
+    return f"{name}: {problem}" if problem else None

@@ -71,3 +71,15 @@ def fresh_pair(
     a = (torch.rand(rank, width, generator=generator, dtype=torch.float32) * 2 - 1) * bound
     b = torch.zeros(height, rank)
     return a.to(device_of(linear), dtype), b.to(device_of(linear), dtype)
+
+
+def shape_in_file(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+    """(out, in) of the linear that a file's A and B are for.
+
+    Raises:
+        ValueError: they do not fit each other.
+    """
+    a, b = tensors["lora_A.weight"], tensors["lora_B.weight"]
+    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        raise ValueError(f"{tuple(a.shape)} and {tuple(b.shape)} are not (rank, in) and (out, rank)")
+    return b.shape[0], a.shape[1]

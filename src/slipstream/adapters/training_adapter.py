@@ -57,5 +57,5 @@ def attach_training_adapter(model: nn.Module, path: Path, source: str | None = N
     `source` is the name it goes by (`org/repo/file.safetensors`) where that is not the path.
     """
     weights = load_lora(path)
-    branches, line = inject_weights(model, weights.pairs, role=ROLE, source=str(path))
+    branches, line = inject_weights(model, weights.modules, role=ROLE, source=str(path))
     return TrainingAdapter(branches, source or str(path), hash_file(path), line)

@@ -77,12 +77,23 @@ def import_(
 
 @app.command()
 def sample(
-    prompts: Annotated[list[str] | None, typer.Argument(help="One or more prompts.", show_default=False)] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(help='One or more prompts; flags are read: "a fox --w 832 --d 7".', show_default=False),
+    ] = None,
     model: Annotated[str, typer.Option(help="A model name, folder or hub id.")] = "Tongyi-MAI/Z-Image-Turbo",
     lora: Annotated[
         list[str] | None, typer.Option(help="A LoRA file or run folder, with :weight if not 1 (repeatable).")
     ] = None,
-    prompts_file: Annotated[Path | None, typer.Option(help="A text file with one prompt a line.")] = None,
+    lora_scales: Annotated[
+        str, typer.Option(help="Draw every prompt at each of these LoRA weights, such as 0.4,0.7,1.0, and a sheet.")
+    ] = "",
+    trigger_word: Annotated[
+        str | None, typer.Option(help="What [trigger] stands for.", show_default="the LoRA's own")
+    ] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option(help="A file with one prompt a line, or a list in .json or .yaml.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("samples"),
     negative_prompt: Annotated[str, typer.Option(help="Used where guidance is on.")] = "",
     width: Annotated[
@@ -107,9 +118,9 @@ def sample(
 
     sample_command(
         SampleOptions(
-            prompts=tuple(prompts or ()), prompts_file=prompts_file, model=model, loras=tuple(lora or ()), out=out,
-            negative_prompt=negative_prompt, width=width, height=height, steps=steps, guidance_scale=guidance_scale,
-            seed=seed, walk_seed=walk_seed, device=device,
+            prompts=tuple(prompts or ()), prompts_file=prompts_file, model=model, loras=tuple(lora or ()),
+            lora_scales=lora_scales, trigger_word=trigger_word, out=out, negative_prompt=negative_prompt, width=width,
+            height=height, steps=steps, guidance_scale=guidance_scale, seed=seed, walk_seed=walk_seed, device=device,
         )
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
@@ -12,6 +13,9 @@ from slipstream.cli.screen import out
 from slipstream.core.errors import ConfigError
 from slipstream.runs.layout import RunDir
 from slipstream.workflows.sample import LoraUse
+
+if TYPE_CHECKING:
+    from slipstream.config.prompts import PromptPanel
 
 TINY_SIDE, FULL_SIDE = 128, 1024
 
@@ -24,6 +28,8 @@ class SampleOptions:
     prompts_file: Path | None
     model: str
     loras: tuple[str, ...]
+    lora_scales: str
+    trigger_word: str | None
     out: Path
     negative_prompt: str
     width: int | None
@@ -40,6 +46,8 @@ def sample_command(options: SampleOptions) -> None:
     from slipstream.config.variants import VARIANTS, extras_of, is_tiny, variant_named
     from slipstream.workflows.sample import SampleRequest, sample
 
+    if options.lora_scales and not options.loras:
+        raise ConfigError("there is no LoRA to weigh", where="--lora-scales", fix="name one with --lora.")
     variant = variant_named(options.model) or "turbo"
     facts = VARIANTS[variant]
     side = TINY_SIDE if is_tiny(options.model) else FULL_SIDE
@@ -50,6 +58,8 @@ def sample_command(options: SampleOptions) -> None:
         prompts=_prompts(options),
         out=options.out,
         loras=tuple(parse_lora(text) for text in options.loras),
+        lora_scales=parse_scales(options.lora_scales),
+        trigger_word=options.trigger_word,
         negative_prompt=options.negative_prompt,
         width=_side(options.width or side),
         height=_side(options.height or side),
@@ -89,19 +99,33 @@ def parse_lora(text: str) -> LoraUse:
     return LoraUse(path, strength)
 
 
-def _prompts(options: SampleOptions) -> tuple[str, ...]:
-    prompts = list(options.prompts)
+def parse_scales(text: str) -> tuple[float, ...]:
+    """`0.4,0.6,0.8` in rising order; empty for an empty text.
+
+    Raises:
+        ConfigError: one of them is no finite number, or is given twice.
+    """
+    try:
+        scales = sorted(float(part) for part in text.split(",")) if text.strip() else []
+    except ValueError:
+        scales = [math.nan]
+    if not all(map(math.isfinite, scales)) or len(set(scales)) < len(scales):
+        raise ConfigError(
+            f"{text!r} is no list of weights", where="--lora-scales", fix="write --lora-scales 0.4,0.6,0.8,1.0,1.2"
+        )
+    return tuple(scales)
+
+
+def _prompts(options: SampleOptions) -> tuple[PromptPanel, ...]:
+    from slipstream.config.prompts import parse_prompt, read_prompts
+
+    texts = [text for text in options.prompts if text.strip()]
+    prompts = [parse_prompt(text, f"prompt {number}") for number, text in enumerate(texts, 1)]
     if options.prompts_file is not None:
-        try:
-            prompts += [line.strip() for line in options.prompts_file.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"cannot read it: {error}", where=str(options.prompts_file), fix="give a UTF-8 text file."
-            ) from error
-    kept = tuple(prompt for prompt in prompts if prompt)
-    if not kept:
+        prompts += read_prompts(options.prompts_file)
+    if not prompts:
         raise ConfigError("no prompt was given", where="sample", fix='write slipstream sample "a picture of ..."')
-    return kept
+    return tuple(prompts)
 
 
 def _side(pixels: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slipstream.config.optimizer_advice import optimizer_advice
+from slipstream.config.optimizers import finds_its_rate
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import NO_ADAPTER, VARIANTS, is_tiny, preview_guidance, preview_steps
 
@@ -39,6 +41,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *_training(config),
         *_unread(config),
         *_noise(config),
+        *optimizer_advice(config),
     ]
 
 
@@ -54,6 +57,8 @@ def _adapter(config: RunConfig) -> Iterator[str]:
 
 def _learning_rate(config: RunConfig) -> Iterator[str]:
     rate = config.training.learning_rate
+    if finds_its_rate(config.training.optimizer):
+        return
     if rate >= TOO_HIGH_RATE and config.model.variant == "turbo":
         yield (
             f"training.learning_rate {rate:g} is too high for Turbo, which gets unstable from "
@@ -116,9 +121,11 @@ def _tiny_sizes(config: RunConfig) -> Iterator[str]:
         yield (
             f"datasets.resolutions up to {largest}: the tiny models were made for 128; larger is slow and looks wrong."
         )
-    if config.sample.prompts and max(config.sample.width, config.sample.height) > TINY_SIDE:
-        size = f"{config.sample.width} x {config.sample.height}"
-        yield f"sample.width x height {size}: the tiny models draw 128 x 128; larger is slow and looks wrong."
+    sample = config.sample
+    sizes = [(one.width or sample.width, one.height or sample.height) for one in sample.prompts]
+    width, height = max(sizes, key=max, default=(0, 0))
+    if max(width, height) > TINY_SIDE:
+        yield f"previews of {width} x {height}: the tiny models draw 128 x 128; larger is slow and looks wrong."
 
 
 def _previews(config: RunConfig) -> Iterator[str]:
@@ -149,7 +156,7 @@ def _previews(config: RunConfig) -> Iterator[str]:
 
 
 def _prompts(config: RunConfig) -> Iterator[str]:
-    prompts, trigger = config.sample.prompts, config.job.trigger_word.lower()
+    prompts, trigger = [panel.prompt for panel in config.sample.prompts], config.job.trigger_word.lower()
     if not prompts:
         yield "sample.prompts is empty: no previews are drawn. Give 5-10 prompts of real use."
         return
@@ -198,6 +205,8 @@ READ_ONLY_WITH = {
     "shift": ("timestep_type", ("shift",)),
     "logit_mean": ("timestep_type", ("logit_normal",)),
     "logit_scale": ("timestep_type", ("logit_normal",)),
+    "lr_restarts": ("lr_schedule", ("cosine_restarts",)),
+    "lr_power": ("lr_schedule", ("polynomial",)),
 }
 """Settings of the training panel that some choices do not read."""
 

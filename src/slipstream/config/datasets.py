@@ -28,6 +28,14 @@ def _a_folder(value: Any) -> Any:
     return value
 
 
+def _a_captions_file(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("got an empty path, expected a JSON or JSONL file; leave the line out to have none")
+    if isinstance(value, str | Path) and Path(value).suffix.lower() not in (".json", ".jsonl"):
+        raise ValueError(f"got {str(value)!r}, expected a file that ends in .json or .jsonl")
+    return value
+
+
 def _as_list(value: Any) -> Any:
     """One resolution may be written without brackets."""
     return (value,) if isinstance(value, int) else value
@@ -168,8 +176,18 @@ class DatasetPanel(BaseModel):
     default_caption: str = ""
     """Caption of pictures that have none. It may hold `[trigger]`."""
 
+    captions_file: Annotated[Path | None, BeforeValidator(_a_captions_file)] = None
+    """One file with the captions of all pictures, JSON or JSONL: `{"photo.jpg": "caption"}`, or entries with
+    `file_name` and `text`. A relative path starts at the dataset's folder or at the YAML file's. Left out, files beside
+    the pictures count, and after them a `metadata.jsonl` in the folder.
+
+    Change it when: a set comes from the hub or from another trainer with its captions in one file.
+    Careful: it counts before the files beside the pictures; entries that match no picture are listed by `plan`.
+    """
+
     caption_extension: Annotated[str, AfterValidator(_extension)] = "txt"
-    """Extension of the caption files: `txt` means `photo.txt` beside `photo.jpg`."""
+    """Extension of the caption files: `txt` means `photo.txt` beside `photo.jpg`; `json` files hold
+    `{"caption": "..."}`."""
 
     caption_dropout: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.05
     """Share of draws in which the caption is dropped, so that it also learns without words; 0 is off."""

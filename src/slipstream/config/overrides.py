@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipstream.config.prompts import prompt_settings
 from slipstream.config.yaml_text import read_yaml
 from slipstream.core.errors import ConfigError
 
@@ -60,8 +61,20 @@ def set_path(data: dict[str, Any], path: str, value: Any) -> None:
             node[key] = value
             return
         held = node.get(key) if isinstance(node, dict) else node[key]
-        node[key] = _empty_for(parts[depth + 1]) if held is None else held
-        node = node[key]
+        if held is None:
+            held = _empty_for(parts[depth + 1])
+        elif isinstance(held, str) and here == "sample.prompts":
+            held = _group_of(held, path)
+        node[key] = held
+        node = held
+
+
+def _group_of(prompt: str, path: str) -> dict[str, Any]:
+    """A preview prompt given as text, written out as the group that an override leads into."""
+    try:
+        return dict(prompt_settings(prompt))
+    except ValueError as error:
+        raise ConfigError(str(error), where=f"override {path}", fix="set the whole prompt.") from error
 
 
 def _empty_for(part: str) -> Any:

@@ -17,7 +17,7 @@ from slipstream.config.model import ModelPanel, TurboModel
 from slipstream.config.overrides import apply_overrides, split_override
 from slipstream.config.panel import PANEL
 from slipstream.config.quantization import QuantizationPanel
-from slipstream.config.sample import SamplePanel
+from slipstream.config.sample import SamplePanel, with_prompts_file
 from slipstream.config.save import SavePanel
 from slipstream.config.target import TargetPanel
 from slipstream.config.training import TrainingPanel
@@ -67,13 +67,15 @@ def parse_config(
 ) -> RunConfig:
     """A config from plain values; `source` names them in messages.
 
-    Relative paths of datasets and masks are resolved against `base_dir` where it is given. A panel that is there but
-    empty (`save:` with nothing under it) takes its defaults.
+    Relative paths of datasets, masks and `sample.prompts_file` are resolved against `base_dir` where it is given. A
+    panel that is there but empty (`save:` with nothing under it) takes its defaults.
 
     Raises:
         ConfigError: with every setting that is wrong.
     """
-    given = apply_overrides(mapping, overrides)
+    if not any(text.startswith("sample.prompts_file") for text in overrides):
+        mapping = with_prompts_file(mapping, base_dir)  # first, so that overrides reach the prompts of the file
+    given = with_prompts_file(apply_overrides(mapping, overrides), base_dir)
     filled = {name: value for name, value in given.items() if value is not None}
     try:
         config = RunConfig.model_validate(filled)
@@ -95,7 +97,11 @@ def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
 
 
 def _anchored_dataset(panel: DatasetPanel, base_dir: Path) -> DatasetPanel:
-    update: dict[str, Any] = {"path": (base_dir / panel.path.expanduser()).resolve()}
+    folder = (base_dir / panel.path.expanduser()).resolve()
+    update: dict[str, Any] = {"path": folder}
+    if panel.captions_file is not None:
+        candidates = [start / panel.captions_file.expanduser() for start in (folder, base_dir)]
+        update["captions_file"] = next((path for path in candidates if path.exists()), candidates[0]).resolve()
     if panel.mask is not None and panel.mask.path is not None:
         path = (base_dir / panel.mask.path.expanduser()).resolve()
         update["mask"] = panel.mask.model_copy(update={"path": path})
@@ -114,9 +120,9 @@ def _found(name: str, base_dir: Path) -> str:
 def load_config(path: Path, overrides: Sequence[str] = (), base_dir: Path | None = None) -> RunConfig:
     """A config from a YAML file.
 
-    Datasets' relative paths, overridden ones too, start at `base_dir`, by default the file's folder; a model or
-    adapter that is a path may start there or at the current directory; `job.output_dir` and `advanced.cache_dir`
-    start at the current directory.
+    Relative paths of datasets and of `sample.prompts_file`, overridden ones too, start at `base_dir`, by default the
+    file's folder; a model or adapter that is a path may start there or at the current directory; `job.output_dir` and
+    `advanced.cache_dir` start at the current directory.
 
     Raises:
         ConfigError: the file is missing, not YAML, or settings are wrong.

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationInfo,
+)
 
 from slipstream.config.panel import PANEL
 
@@ -16,6 +26,7 @@ TARGET_MODULES = (
 ALL_BLOCKS = "all"
 _RANGE = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?")
 
+Kind = Literal["lora", "lokr", "loha", "dora", "oft"]
 Part = Literal["layers", "noise_refiner", "context_refiner"]
 Share = Annotated[StrictFloat, Field(ge=0, lt=1)]
 
@@ -25,6 +36,32 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice:
         raise ValueError(f"got {', '.join(twice)} more than once, expected every one once")
     return names
+
+
+def _blocks_of_two(rank: int, info: ValidationInfo) -> int:
+    if info.data.get("type") == "oft" and rank < 2:
+        raise ValueError("got 1, expected at least 2 with type oft: a block of one output cannot turn")
+    return rank
+
+
+def _for_lokr(value: Any, info: ValidationInfo) -> Any:
+    return _only_for(("lokr",), value, info)
+
+
+def _for_low_rank(value: Any, info: ValidationInfo) -> Any:
+    return _only_for(("lora", "dora"), value, info)
+
+
+def _not_for_oft(value: Any, info: ValidationInfo) -> Any:
+    return _only_for(("lora", "dora", "lokr", "loha"), value, info)
+
+
+def _only_for(kinds: tuple[str, ...], value: Any, info: ValidationInfo) -> Any:
+    """Refuse a setting that the chosen type would never read."""
+    kind = info.data.get("type")
+    if value and kind is not None and kind not in kinds:
+        raise ValueError(f"got {value}, but target.type {kind} does not use it (only {', '.join(kinds)}): remove it")
+    return value
 
 
 def _number_as_text(value: Any) -> Any:
@@ -65,25 +102,51 @@ class TargetPanel(BaseModel):
 
     model_config = PANEL
 
-    type: Literal["lora"] = "lora"
-    """What is trained: `lora`."""
+    type: Kind = "lora"
+    """What is trained: `lora` (read by every tool), `dora` (direction and length apart, nearer to full training at low
+    rank), `lokr` (Kronecker product, very small files), `loha` (elementwise product, high rank in a small file) or
+    `oft` (rotations, which keep what the base knows).
 
-    rank: Annotated[StrictInt, Field(ge=1, le=512)] = 16
-    """Size of the LoRA (linear rank). 16 for styles and textures, 8 for a smaller and subtler LoRA.
+    Formula: W + s B A; dora (W + s B A) m / |W + s B A|; lokr W + s W1 (x) W2; loha W + s (W1a W1b) o (W2a W2b); oft
+    R^T W, with s = alpha / rank.
+    Change it when: a LoRA of the same size does not get there; `lora` first.
+    Careful: ComfyUI reads all of them, diffusers only `lora`; dora and loha take longer steps.
+    """
+
+    rank: Annotated[StrictInt, Field(ge=1, le=512), AfterValidator(_blocks_of_two)] = 16
+    """Size of the LoRA (linear rank). 16 for styles and textures, 8 for a smaller and subtler LoRA. For `lokr` it is
+    the rank of the large matrix, for `oft` the size of the blocks that turn together.
 
     Change it when: a style of fine texture stays blurred (up), or the LoRA copies its pictures (down).
     Careful: above 64 a LoRA mostly gets larger and overfits.
     """
 
     alpha: Annotated[StrictFloat, Field(gt=0)] | None = None
-    """The LoRA's effect is multiplied by alpha / rank. Left out alpha equals the rank, so the factor is 1.
+    """The LoRA's effect is multiplied by alpha / rank. Left out alpha equals the rank, so the factor is 1. For `oft` it
+    limits how far a layer may turn (the norm of its Q); left out there is no limit.
 
     Formula: y = W x + (alpha / rank) * B A x.
     Change it when: a recipe from another trainer names one; half the rank halves effect and speed of learning.
     Careful: files are written with the factor in them, so at weight 1 every tool shows what was trained.
     """
 
-    dropout: Share = 0.0
+    lokr_factor: Annotated[StrictInt, Field(ge=2, le=512), AfterValidator(_for_lokr)] | None = None
+    """Size of a LoKr's small matrix: 8 means one of about 8 x 8 and one with an eighth of the layer's sides. Left out
+    both are as near each other as they can be, the smallest file.
+
+    Formula: in and out are split into factor * rest; where the factor does not divide, by the next smaller divisor.
+    Change it when: the smallest LoKr learns too little; 4-16.
+    Careful: small factors make large files.
+    """
+
+    lokr_full_rank: Annotated[StrictBool, AfterValidator(_for_lokr)] = False
+    """Keep a LoKr's large matrix whole instead of as a product of two of the rank.
+
+    Change it when: a LoKr should learn as much as it can; with lokr_factor 8-16.
+    Careful: the file grows with it, and rank only scales alpha then.
+    """
+
+    dropout: Annotated[Share, AfterValidator(_not_for_oft)] = 0.0
     """Share of the LoRA's input values that are dropped while training, never in previews. 0 is off.
 
     Formula: A sees x * mask / (1 - share), a new mask at every step.
@@ -91,7 +154,7 @@ class TargetPanel(BaseModel):
     Careful: learning gets slower and noisier.
     """
 
-    rank_dropout: Share = 0.0
+    rank_dropout: Annotated[Share, AfterValidator(_for_low_rank)] = 0.0
     """Share of the ranks that are dropped for each sample while training, so that none carries all. 0 is off.
 
     Formula: B sees (A x) * mask / (1 - share), one mask per sample.

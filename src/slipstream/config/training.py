@@ -15,9 +15,10 @@ from pydantic import (
     ValidationInfo,
 )
 
+from slipstream.config.ema import EmaPanel
+from slipstream.config.optimizers import known_optimizer, plain_arguments
 from slipstream.config.panel import PANEL
 
-OptimizerName = Literal["adamw", "adamw8bit"]
 LrSchedule = Literal["constant", "cosine", "linear", "polynomial", "cosine_restarts", "rex"]
 LossType = Literal["mse", "mae", "huber", "pseudo_huber", "wavelet"]
 TimestepType = Literal["weighted", "sigmoid", "linear", "shift", "logit_normal", "resolution_shift"]
@@ -33,6 +34,12 @@ def _explain_checkpointing(value: Any) -> Any:
             f"got {str(value).lower()}, expected none or full: {'full' if value else 'none'} is what you mean"
         )
     return "none" if value is None else value
+
+
+def _patterns(rates: dict[str, float]) -> dict[str, float]:
+    if any(not pattern.strip() for pattern in rates):
+        raise ValueError("got an empty pattern, expected a module's end such as to_q, or a glob such as layers.0.*")
+    return rates
 
 
 def _warm_up_ends(warmup_steps: int, info: ValidationInfo) -> int:
@@ -51,15 +58,6 @@ def _above_minimum(max_noise: float, info: ValidationInfo) -> float:
             f"got {max_noise:g}, expected more than training.min_noise ({min_noise:g}): no noise level would be left"
         )
     return max_noise
-
-
-class EmaPanel(BaseModel):
-    """EMA: a running average of the LoRA; where it is on, previews and saved LoRAs show the average."""
-
-    model_config = PANEL
-
-    decay: Annotated[StrictFloat, Field(gt=0, lt=1)] = 0.99
-    """Share of the old average kept at each step; 0.99 averages over about the last 100 steps."""
 
 
 class TrainingPanel(BaseModel):
@@ -86,39 +84,127 @@ class TrainingPanel(BaseModel):
     Careful: gradients are the same to the last bits; only time and memory change.
     """
 
-    optimizer: OptimizerName = "adamw8bit"
-    """`adamw8bit` keeps its state in 8 bits; `adamw` keeps it in full precision, with a little more
-    memory."""
+    optimizer: Annotated[str, AfterValidator(known_optimizer)] = "adamw8bit"
+    """The rule that turns gradients into updates: `adamw8bit` (state in 8 bits), `adamw`, `adafactor`, `prodigy`,
+    `prodigy_schedulefree`, `lion`, `lion8bit`, `schedulefree_adamw`, `came`, `muon`, or
+    `pytorch_optimizer/<Name>` for any other one of the pytorch-optimizer library, such as `pytorch_optimizer/AdEMAMix`.
+
+    Change it when: you do not want to search for a learning rate (`prodigy` with learning_rate 1), or for a schedule
+    (`schedulefree_adamw`); `adamw8bit` is the guide's choice.
+    Careful: each wants a learning rate of its own: `lion` a third to a tenth of AdamW's, the prodigies 1. `muon` treats
+    A and B apart, so its step is not the best one for their product, and it raises their weakest directions to the
+    strength of the strongest: expect rates several times AdamW's and watch the previews.
+    """
+
+    optimizer_args: Annotated[dict[str, Any], AfterValidator(plain_arguments)] = {}
+    """Further arguments of the optimizer by name, such as `{d_coef: 2.0}` for prodigy or `{relative_step: true}` for
+    adafactor. Numbers, text, true or false, or lists of them; an unknown one is refused and the known ones are named.
+
+    Change it when: the optimizer's own documentation says so; each has good values already.
+    """
 
     learning_rate: Annotated[StrictFloat, Field(gt=0, le=1)] = 1e-4
     """Size of an update. Start at 0.0001; if training is unstable go down to 0.00005-0.00008. 0.0002 is too
-    high for Turbo."""
+    high for Turbo.
+
+    Change it when: previews turn noisy or drift (lower), or nothing is learned in a thousand steps (higher). The
+    prodigies want 1, `lion` 1e-5 to 3e-5.
+    Careful: too high for too long is the main cause of a Turbo LoRA that needs 20-30 steps.
+    """
+
+    module_learning_rates: Annotated[dict[str, Annotated[StrictFloat, Field(ge=0)]], AfterValidator(_patterns)] = {}
+    """Factors on the learning rate of some modules: a module's end (`to_q`, `feed_forward.w2`) or a glob (`layers.0.*`)
+    and its factor. Factors of several patterns that fit a module multiply; 0 leaves a module as it starts.
+
+    Formula: rate of a module = learning rate x schedule x the factors that fit.
+    Change it when: some layers should learn slower, such as the first and last blocks for a style.
+    Careful: a pattern that fits nothing is refused; prodigy has one rate for all and refuses any.
+    """
 
     weight_decay: Annotated[StrictFloat, Field(ge=0, le=1)] = 1e-4
-    """Pull of the LoRA's weights towards zero at each update, relative to the learning rate; 0 is off."""
+    """Pull of the LoRA's weights towards zero at each update, relative to the learning rate; 0 is off.
 
-    beta1: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.9
-    """AdamW's memory of past gradients; leave it as it is unless you know why."""
+    Formula: weight <- weight - learning rate x weight_decay x weight.
+    Change it when: the LoRA overfits; 0.01-0.1 is a strong pull.
+    """
 
-    beta2: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.999
-    """AdamW's memory of past squared gradients; leave it as it is unless you know why."""
+    beta1: Annotated[StrictFloat, Field(ge=0, lt=1)] | None = None
+    """The optimizer's memory of past gradients. Left out it is the optimizer's own: 0.9 for AdamW.
 
-    eps: Annotated[StrictFloat, Field(gt=0, le=1)] = 1e-8
-    """AdamW's guard against division by zero; a larger one damps parameters with tiny gradients."""
+    Change it when: gradients are very noisy (0.95), or should be followed at once (0.8).
+    Careful: averages over about 1 / (1 - beta1) steps; an optimizer without it says so in the log.
+    """
+
+    beta2: Annotated[StrictFloat, Field(ge=0, lt=1)] | None = None
+    """The optimizer's memory of past squared gradients. Left out it is the optimizer's own: 0.999 for AdamW, 0.99 for
+    Lion.
+
+    Change it when: runs are short or losses jump: 0.99 adapts faster.
+    Careful: averages over about 1 / (1 - beta2) steps; an optimizer without it says so in the log.
+    """
+
+    eps: Annotated[StrictFloat, Field(gt=0, le=1)] | None = None
+    """The optimizer's guard against division by zero. Left out it is the optimizer's own: 1e-8 for AdamW.
+
+    Change it when: you follow a recipe that names it: 1e-6 is also common.
+    Careful: a larger one damps parameters with tiny gradients; an optimizer without it says so in the log.
+    """
 
     max_grad_norm: Annotated[StrictFloat, Field(ge=0)] = 1.0
-    """Gradients longer than this are cut to this length, which tames outliers; 0 is off."""
+    """Gradients longer than this are cut to this length, which tames outliers; 0 is off.
+
+    Change it when: the gradient curve shows rare spikes far above the rest (set it a little above the rest).
+    Careful: far below the usual norm it changes little with AdamW, which divides by the gradient's size, but hides
+    from prodigy_schedulefree what it needs to see.
+    """
+
+    max_loss: Annotated[StrictFloat, Field(gt=0)] | None = None
+    """An update whose loss is above this is skipped: it counts as a step, but the LoRA, the optimizer and EMA stay as
+    they are. Off when left out; after 20 skips in a row training stops.
+
+    Change it when: single pictures or noise levels give losses far above the rest and previews jump after them; take
+    two to three times the curve's usual height.
+    Careful: too low it leaves out the hardest pictures for good.
+    """
 
     lr_schedule: LrSchedule = "constant"
     """How the learning rate moves after the warm-up: `constant`, or falling as `linear`, `cosine`,
-    `cosine_restarts`, `polynomial` or `rex`."""
+    `cosine_restarts`, `polynomial` or `rex`.
+
+    Formula: with p from 0 to 1 after the warm-up: linear 1 - p; cosine (1 + cos(pi p)) / 2; cosine_restarts the same
+    lr_restarts + 1 times; polynomial (1 - p)^lr_power; rex (1 - p) / (1 - p / 2).
+    Change it when: late previews flicker between steps: cosine or rex settle them.
+    Careful: `linear` falls; in some trainers that name means a warm-up. Optimizers that are schedule-free want
+    `constant`.
+    """
 
     warmup_steps: Annotated[StrictInt, Field(ge=0), AfterValidator(_warm_up_ends)] = 0
-    """Steps over which the learning rate rises to its full value; 0 starts at once."""
+    """Steps over which the learning rate rises to its full value; 0 starts at once.
+
+    Formula: rate x (step + 1) / warmup_steps.
+    Change it when: the first updates throw the LoRA off (a loss that jumps at once): 50-200.
+    """
 
     min_lr_fraction: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
     """Where a falling schedule ends, as a share of the learning rate: 0.1 ends at a tenth. No effect on
-    `constant`."""
+    `constant`.
+
+    Formula: floor + (1 - floor) x schedule.
+    Change it when: the last part of a long run should still learn.
+    """
+
+    lr_restarts: Annotated[StrictInt, Field(ge=0, le=100)] = 3
+    """How often `cosine_restarts` jumps back to the full rate; read only with that schedule.
+
+    Change it when: a run is long enough for more than four falls, or so short that one restart is plenty.
+    """
+
+    lr_power: Annotated[StrictFloat, Field(gt=0, le=10)] = 2.0
+    """Exponent of `polynomial`: 1 is linear, more falls faster at first; read only with that schedule.
+
+    Formula: (1 - p)^lr_power.
+    Change it when: you follow a recipe that names it.
+    """
 
     loss_type: LossType = "mse"
     """How a wrong prediction is counted: `mse` (mean squared error, the standard), `mae`, `huber`, `pseudo_huber`, or
@@ -226,7 +312,11 @@ class TrainingPanel(BaseModel):
 
     ema: EmaPanel | None = None
     """Running average of the LoRA, which evens out late steps. Off when left out; `ema: {decay: 0.99}` turns
-    it on."""
+    it on.
+
+    Change it when: previews of neighbouring checkpoints differ much.
+    Careful: schedule-free optimizers average already.
+    """
 
     text_encoder: TextEncoderUse = "cache"
     """What becomes of the text encoder while training. `cache` encodes every caption once and frees it, `keep` leaves

@@ -10,7 +10,7 @@ from typing import Literal
 
 from slipstream.core.errors import CaptionError
 
-CaptionSource = Literal["file", "default", "none"]
+CaptionSource = Literal["file", "list", "default", "none"]
 
 _PLACEHOLDER = re.compile(r"\[trigger\]", re.IGNORECASE)
 _TO_UTF8 = (
@@ -37,27 +37,6 @@ def caption_path(image_path: Path, extension: str) -> Path:
     return image_path.with_suffix(f".{extension.lstrip('.')}")
 
 
-def caption_for(
-    image_path: Path,
-    extension: str,
-    default_caption: str,
-    trigger_word: str,
-    known_triggers: tuple[str, ...] = (),
-    in_front: bool = True,
-) -> Caption:
-    """The caption that a picture is trained with; the last three arguments are those of `final_caption`.
-
-    Raises:
-        CaptionError: the caption file cannot be read as text.
-    """
-    path = caption_path(image_path, extension)
-    in_file = read_caption(path) if path.is_file() else ""
-    written = in_file or fold(default_caption)
-    source: CaptionSource = "file" if in_file else "default" if written else "none"
-    text = final_caption(written, trigger_word, known_triggers, in_front)
-    return Caption(text, source, not trigger_word.strip() and has_placeholder(written), written)
-
-
 def final_caption(written: str, trigger_word: str, known_triggers: tuple[str, ...] = (), in_front: bool = True) -> str:
     """A written caption with the trigger word in it: in the place of `[trigger]`, of any other word that is known for a
     trigger, or else, with `in_front`, at the front."""
@@ -68,7 +47,12 @@ def final_caption(written: str, trigger_word: str, known_triggers: tuple[str, ..
 
 
 def read_caption(path: Path) -> str:
-    """A caption file's text on one line; UTF-8, or UTF-16 with a byte order mark.
+    """A caption file's text on one line; the errors are those of `decode_text`."""
+    return fold(decode_text(path))
+
+
+def decode_text(path: Path) -> str:
+    """A file's text: UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         CaptionError: the file cannot be read, or is in another encoding.
@@ -87,7 +71,7 @@ def read_caption(path: Path) -> str:
         # valid UTF-8 all the same, and what UTF-16 without its mark looks like
         message = f"the caption is not UTF-8 text: zero byte at position {data.index(0)}"
         raise CaptionError(message, where=str(path), fix=_TO_UTF8)
-    return fold(text)
+    return text
 
 
 def fold(text: str) -> str:

@@ -133,7 +133,7 @@ def _caption_facts(
     if count_tokens is not None:
         too_long = tuple(image.path for image in images if count_tokens(image.caption) > max_tokens)
     return CaptionFacts(
-        from_file=sum(image.caption_source == "file" for image in images),
+        from_file=sum(image.caption_source in ("file", "list") for image in images),
         from_default=sum(image.caption_source == "default" for image in images),
         missing=tuple(image.path for image in images if image.caption_source == "none"),
         shortest=min(captions, key=len),

@@ -124,9 +124,9 @@ def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool
         needs_blank_caption: the empty caption is asked for besides those of the draws.
 
     Raises:
-        DataError: no folder is given, one cannot be used, all its pictures are too small, a crop leaves nothing
+            DataError: no folder is given, one cannot be used, all its pictures are too small, a crop leaves nothing
             that its mask lets count, or the folders preserve different captions.
-        CaptionError: a caption file is not text in UTF-8.
+        CaptionError: a caption file cannot be read.
     """
     if not settings:
         raise DataError("no dataset is given", fix="name at least one folder of pictures.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from PIL import Image
 
 from slipstream.core.errors import DataError, ImageError
 from slipstream.core.hashing import hash_bytes
-from slipstream.data.captions import Caption, CaptionSource, caption_for
+from slipstream.data.caption_sources import find_captions
+from slipstream.data.captions import Caption, CaptionSource
 from slipstream.data.images import EXTENSIONS, decode_image, read_file
 from slipstream.data.masks import Mask, mask_file, read_mask, require_folder
 from slipstream.data.settings import DatasetSettings
@@ -67,7 +68,7 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
     Raises:
         DataError: no folder, an empty one, or not one picture in it can be read; the same for masks, or a mask has
             another aspect than its picture or lets nothing count.
-        CaptionError: a caption file is not text in UTF-8.
+        CaptionError: a caption file cannot be read.
         ImageError: a mask cannot be read.
     """
     folder = settings.path
@@ -79,25 +80,15 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
     if not paths:
         raise _empty(folder, others)
     # captions first: a bad one is an error, better told before minutes of decoding
-    captions = {
-        path: caption_for(
-            path,
-            settings.caption_extension,
-            settings.default_caption,
-            settings.drawn_triggers[0],
-            settings.known_triggers,
-            in_front=settings.regularization is None,
-        )
-        for path in paths
-    }
-    images, broken = _decode_all(paths, captions, settings)
+    captions = find_captions(settings, paths)
+    images, broken = _decode_all(paths, captions.by_picture, settings)
     if not images:
         raise _all_broken(folder, broken)
     unread = [Skipped(path, f"{path.suffix.lower()} files are not read: save it as PNG or JPEG") for path in others]
     warnings = (
         *_shared_captions(folder, paths),
         *_twins(folder, images),
-        *_lost_placeholders(folder, captions),
+        *captions.notes,
         *_unmasked(settings, images),
     )
     return FolderScan(settings, tuple(images), (*broken, *unread), warnings)
@@ -159,7 +150,7 @@ def _walk(folder: Path, recursive: bool, seen: set[Path]) -> Iterator[Path]:
 
 
 def _decode_all(
-    paths: Sequence[Path], captions: dict[Path, Caption], settings: DatasetSettings
+    paths: Sequence[Path], captions: Mapping[Path, Caption], settings: DatasetSettings
 ) -> tuple[list[ImageFile], list[Skipped]]:
     images: list[ImageFile] = []
     broken: list[Skipped] = []
@@ -224,14 +215,6 @@ def _twins(folder: Path, images: Sequence[ImageFile]) -> list[str]:
         for names in groups.values()
         if len(names) > 1
     ]
-
-
-def _lost_placeholders(folder: Path, captions: dict[Path, Caption]) -> list[str]:
-    names = [path.name for path, caption in captions.items() if caption.lost_placeholder]
-    if not names:
-        return []
-    listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    return [f"{folder}: [trigger] was taken out of {len(names)} captions ({listed}): no trigger word is set"]
 
 
 def _unmasked(settings: DatasetSettings, images: Sequence[ImageFile]) -> list[str]:

@@ -63,6 +63,7 @@ class DatasetSettings:
         resolutions: each R makes one copy of the set with areas of at most R x R pixels, never upscaled.
         num_repeats: how often every picture is seen in an epoch.
         default_caption: the caption of a picture without a caption file, or with an empty one.
+        captions_file: one file with the captions of all pictures, JSON or JSONL; None looks for a `metadata.jsonl`.
         caption_extension: the ending of caption files, with or without its dot.
         caption_dropout: the probability that a caption becomes empty in a step.
         flip_horizontal: mirror every second draw on average.
@@ -90,6 +91,7 @@ class DatasetSettings:
     resolutions: tuple[int, ...]
     num_repeats: int = 1
     default_caption: str = ""
+    captions_file: Path | None = None
     caption_extension: str = "txt"
     caption_dropout: float = 0.05
     flip_horizontal: bool = False

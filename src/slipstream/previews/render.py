@@ -7,6 +7,7 @@ again in diffusers with `generator=torch.Generator("cpu").manual_seed(seed)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -20,7 +21,11 @@ LATENT_CHANNELS = 16
 
 @dataclass(frozen=True)
 class Picture:
-    """What to render. `guidance_scale` is CFG (0 or 1 = off): velocity = neg + cfg * (pos - neg)."""
+    """What to render. `guidance_scale` is CFG (0 or 1 = off): velocity = neg + cfg * (pos - neg).
+
+    `lora_scale` multiplies the LoRA's effect. `has_trigger` says whether the prompt asks for what was trained; None:
+    there is no trigger word.
+    """
 
     prompt: str
     negative_prompt: str
@@ -29,6 +34,8 @@ class Picture:
     seed: int
     steps: int
     guidance_scale: float
+    lora_scale: float = 1.0
+    has_trigger: bool | None = None
 
     @property
     def uses_guidance(self) -> bool:
@@ -36,9 +43,14 @@ class Picture:
         return self.guidance_scale not in (0.0, 1.0)
 
     @property
-    def shape(self) -> tuple[int, int, int, float]:
+    def shape(self) -> tuple[int, int, int, float, float]:
         """Pictures of equal shape share a batch."""
-        return (self.height, self.width, self.steps, self.guidance_scale)
+        return (self.height, self.width, self.steps, self.guidance_scale, self.lora_scale)
+
+
+def without_lora(lora_scale: float) -> AbstractContextManager[None]:
+    """The model as it is: there is nothing to scale."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Renderer:
         decode: latents_BCHW -> images (B, 3, H, W) in [0, 1].
         features: caption -> features (tokens, T); already encoded, so nothing loads while rendering.
         shift_at: number of image tokens -> sampling shift.
+        at_lora_scale: LoRA weight -> a block in which `predict` uses the LoRA at that weight.
     """
 
     predict: Callable[[Tensor, Tensor, list[Tensor]], Tensor]
@@ -59,6 +72,7 @@ class Renderer:
     device: torch.device
     latent_downscale: int = 8
     max_batch: int = 8
+    at_lora_scale: Callable[[float], AbstractContextManager[None]] = without_lora
 
 
 @torch.no_grad()
@@ -69,7 +83,9 @@ def render(renderer: Renderer, pictures: Sequence[Picture]) -> Iterator[tuple[in
         indices = list(group)
         for start in range(0, len(indices), renderer.max_batch):
             batch = indices[start : start + renderer.max_batch]
-            images = renderer.decode(_denoise(renderer, [pictures[index] for index in batch]))
+            with renderer.at_lora_scale(pictures[batch[0]].lora_scale):
+                latents_BCHW = _denoise(renderer, [pictures[index] for index in batch])
+            images = renderer.decode(latents_BCHW)
             yield from zip(batch, images, strict=True)
 
 

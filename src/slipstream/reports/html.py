@@ -12,13 +12,24 @@ from markupsafe import Markup
 from slipstream.core.atomic import write_text
 from slipstream.reports.curves import curve_svg, smoothing_window
 from slipstream.reports.facts import column, lora_to_use, phases, read_object, read_text, tiles
-from slipstream.reports.pictures import Previews, embed_pictures, find_previews, picture_text, thinned
+from slipstream.reports.headings import Heading, run_headings
+from slipstream.reports.pictures import (
+    Previews,
+    difference,
+    embed_pictures,
+    find_previews,
+    find_weights,
+    picture_text,
+    thinned,
+)
 from slipstream.reports.usage import usage
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import read_metrics
 
 PICTURE_BUDGET_BYTES = 5_000_000
+WEIGHT_BUDGET_BYTES = 2_000_000
 _MOST_PICTURES = 240
+_MOST_WEIGHT_PROMPTS = 24
 _MOST_STEPS = 24
 _MOST_PROMPTS = 60
 
@@ -36,9 +47,24 @@ class Gallery:
     """Previews as embedded: `cells[step index][prompt index]`, None where there is no picture."""
 
     steps: tuple[int, ...]
-    prompts: tuple[str, ...]
+    prompts: tuple[Heading, ...]
     cells: tuple[tuple[Cell | None, ...], ...]
     note: str
+
+    @property
+    def marked(self) -> bool:
+        """Whether prompts are marked by the trigger word, which needs a legend."""
+        return any(prompt.mark for prompt in self.prompts)
+
+
+@dataclass(frozen=True)
+class WeightRow:
+    """The pictures of one LoRA weight, and how far they are from the base on average (None: not known)."""
+
+    scale: float
+    cells: tuple[Cell | None, ...]
+    change_with: float | None
+    change_without: float | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,7 @@ def render_report(run: RunDir) -> str:
     manifest, progress = read_object(run.manifest), read_object(run.progress)
     rows = read_metrics(run.metrics)
     spent = phases(read_object(run.timings), rows)
-    prompts = (manifest.get("sample") or {}).get("prompts") or []
+    prompts = run_headings(manifest)
     previews = find_previews(run, len(prompts))
     lora = lora_to_use(run)
     last = next((previews.paths[step, 0] for step in reversed(previews.steps) if (step, 0) in previews.paths), None)
@@ -77,6 +103,7 @@ def render_report(run: RunDir) -> str:
         progress=progress,
         tiles=tiles(run, manifest, progress, rows, spent),
         gallery=gallery(run, previews, prompts),
+        weights=weights(run, previews, prompts),
         curves=curves(rows),
         phases=spent,
         settings=read_text(run.config),
@@ -84,7 +111,7 @@ def render_report(run: RunDir) -> str:
     )  # fmt: skip
 
 
-def gallery(run: RunDir, previews: Previews, prompts: Sequence[str]) -> Gallery | None:
+def gallery(run: RunDir, previews: Previews, prompts: Sequence[Heading]) -> Gallery | None:
     """The previews to embed, or None where there are none. Long runs are thinned out; the note says so."""
     num_prompts = min(previews.num_prompts, _MOST_PROMPTS)
     steps = thinned(previews.steps, max(2, min(_MOST_STEPS, _MOST_PICTURES // max(1, num_prompts))))
@@ -104,10 +131,41 @@ def gallery(run: RunDir, previews: Previews, prompts: Sequence[str]) -> Gallery 
         notes.append(f"{num_prompts} of {previews.num_prompts} prompts are shown")
     return Gallery(
         steps=steps,
-        prompts=tuple(prompts[number] if number < len(prompts) else "" for number in range(num_prompts)),
+        prompts=tuple(prompts[number] if number < len(prompts) else Heading("") for number in range(num_prompts)),
         cells=tuple(tuple(cell(step, prompt) for prompt in range(num_prompts)) for step in steps),
         note="; ".join(notes),
     )
+
+
+def weights(run: RunDir, previews: Previews, prompts: Sequence[Heading]) -> list[WeightRow]:
+    """The sweep over LoRA weights, a row each; empty where none was drawn.
+
+    Where there are previews of step 0, a row says how far its pictures are from them.
+    """
+    sweep = find_weights(run)
+    if sweep is None:
+        return []
+    columns = range(min(len(prompts), _MOST_WEIGHT_PROMPTS))
+    shown = {key: path for key, path in sweep.paths.items() if key[1] in columns}
+    uris = embed_pictures(list(shown.values()), WEIGHT_BUDGET_BYTES)
+
+    def cell(scale: float, prompt: int) -> Cell | None:
+        path = shown.get((scale, prompt))
+        return Cell(uris[path], path.relative_to(run.path).as_posix()) if path in uris else None
+
+    def change(scale: float, has_trigger: bool) -> float | None:
+        pairs = [
+            (previews.paths[0, prompt], sweep.paths[scale, prompt])
+            for prompt, heading in enumerate(prompts)
+            if heading.has_trigger is has_trigger and (0, prompt) in previews.paths and (scale, prompt) in sweep.paths
+        ]
+        found = [value for pair in pairs if (value := difference(*pair)) is not None]
+        return sum(found) / len(found) if found else None
+
+    return [
+        WeightRow(scale, tuple(cell(scale, prompt) for prompt in columns), change(scale, True), change(scale, False))
+        for scale in sweep.scales
+    ]
 
 
 def curves(rows: Sequence[Mapping[str, float]]) -> list[Curve]:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from slipstream.runs.layout import RunDir
 
 _NAME = re.compile(r"step_(\d+)_prompt_(\d+)\.png")
+_WEIGHT = re.compile(r"step_(\d+)_lora_([\d.]+)_prompt_(\d+)\.png")
 _SIDES = (768, 640, 512, 448, 384, 320, 256, 192, 128, 96, 64)
 _WEBP_QUALITY = 82
 _BYTES_PER_PIXEL = 0.15
@@ -40,6 +41,25 @@ def find_previews(run: RunDir, num_prompts: int = 0) -> Previews:
     return Previews(steps, max([num_prompts, *(prompt + 1 for _, prompt in paths)]), paths)
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep of LoRA weights after one step: `paths[(weight, prompt)]` is a picture."""
+
+    step: int
+    scales: tuple[float, ...]
+    paths: Mapping[tuple[float, int], Path]
+
+
+def find_weights(run: RunDir) -> Sweep | None:
+    """The newest sweep in `previews/`, or None where there is none."""
+    found = [(path, match) for path in run.previews.glob("*.png") if (match := _WEIGHT.fullmatch(path.name))]
+    if not found:
+        return None
+    step = max(int(match[1]) for _, match in found)
+    paths = {(float(match[2]), int(match[3])): path for path, match in found if int(match[1]) == step}
+    return Sweep(step, tuple(sorted({scale for scale, _ in paths})), paths)
+
+
 def thinned(steps: Sequence[int], limit: int) -> tuple[int, ...]:
     """At most `limit` (>= 2) of the steps: the first, the last, and evenly spread ones between."""
     if len(steps) <= limit:
@@ -63,6 +83,15 @@ def picture_size(path: Path) -> tuple[int, int] | None:
             return picture.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
+
+
+def difference(path: Path, other: Path) -> float | None:
+    """Mean difference of two pictures of one size as a share of the full range; None where they cannot be compared."""
+    a, b = open_picture(path), open_picture(other)
+    if a is None or b is None or a.size != b.size:
+        return None
+    means = ImageStat.Stat(ImageChops.difference(a, b)).mean
+    return sum(means) / len(means) / 255
 
 
 def embed_pictures(paths: Sequence[Path], budget_bytes: int) -> dict[Path, str]:

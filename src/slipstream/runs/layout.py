@@ -68,6 +68,11 @@ class RunDir:
         return self.previews / "contact_sheet.png"
 
     @property
+    def weight_sheet(self) -> Path:
+        """LoRA weights by prompts in one picture."""
+        return self.previews / "lora_weights.png"
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard's event files."""
         return self.path / "tensorboard"
@@ -90,3 +95,7 @@ class RunDir:
     def preview_image(self, step: int, prompt: int) -> Path:
         """The picture of prompt number `prompt` (from 0) after `step` updates."""
         return self.previews / f"step_{step:09d}_prompt_{prompt:02d}.png"
+
+    def weight_image(self, step: int, lora_scale: float, prompt: int) -> Path:
+        """The picture of a prompt with the LoRA of `step` updates at a weight."""
+        return self.previews / f"step_{step:09d}_lora_{lora_scale:g}_prompt_{prompt:02d}.png"

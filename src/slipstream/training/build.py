@@ -28,14 +28,13 @@ from slipstream.training.checkpoint import (
     save_checkpoint,
 )
 from slipstream.training.device import DTYPES, peak_memory_gib
-from slipstream.training.ema import Ema
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.loop import Requests, TrainingJob
 from slipstream.training.objective_settings import noise_levels, objective_settings
-from slipstream.training.optimizers import build_optimizer
-from slipstream.training.preview_stage import PreviewStage
+from slipstream.training.optimizer_stage import fresh_state, rate_at
+from slipstream.training.optimizers import current_rate
+from slipstream.training.preview_stage import PreviewStage, scaled
 from slipstream.training.reporter import Reporter
-from slipstream.training.schedules import learning_rate_factor
 from slipstream.training.setting import Setting, settle_compute
 from slipstream.training.stages import Adapted, Features, prepare_features, prepare_latents, prepare_transformer
 from slipstream.training.step import StepResult, StepSettings, train_step
@@ -53,7 +52,7 @@ class Prepared:
     policy: CheckpointPolicy
     metadata: Mapping[str, str]
     loader: Loader
-    preview: Callable[[], bool]
+    previews: PreviewStage | None
 
 
 def make_reporter(config: RunConfig, run: RunDir, stop: Callable[[], bool]) -> Reporter:
@@ -87,7 +86,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
     latents, codec = prepare_latents(setting, reporter)
     adapted = prepare_transformer(setting, reporter)
     write_json(run.manifest, manifest(setting, adapted))
-    state = new_state(setting, adapted)
+    state = fresh_state(setting.config, adapted.lora, setting.optimizer, setting.compute.device)
     policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[setting.config.save.dtype], setting.config.save.keep)
     metadata = lora_metadata(setting, adapted.adapter)
     if restore(policy, state):
@@ -104,34 +103,17 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         policy=policy,
         metadata=metadata,
         loader=Loader(setting.dataset, sampler, latents, features),
-        preview=preview_stage(setting, run, reporter, adapted, state, features, codec),
+        previews=preview_stage(setting, run, reporter, adapted, state, features, codec),
     )
-
-
-def new_state(setting: Setting, adapted: Adapted) -> TrainingState:
-    """Fresh LoRA, optimizer and EMA."""
-    training = setting.config.training
-    parameters = adapted.lora.parameters()
-    optimizer = build_optimizer(
-        training.optimizer,
-        parameters,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        betas=(training.beta1, training.beta2),
-        eps=training.eps,
-        device=setting.compute.device,
-    )
-    ema = Ema(parameters, training.ema.decay) if training.ema is not None else None
-    return TrainingState(adapted.lora, optimizer, ema)
 
 
 def preview_stage(
     setting: Setting, run: RunDir, reporter: Reporter, adapted: Adapted, state: TrainingState,
     features: Features, codec: ImageCodec | None,
-) -> Callable[[], bool]:  # fmt: skip
-    """A function that draws the previews of the state's step; False where a stop cut it short."""
+) -> PreviewStage | None:  # fmt: skip
+    """What draws the previews of the state's step; None where there are no prompts."""
     if not setting.pictures or codec is None:
-        return lambda: True
+        return None
     predict = predictor(adapted.transformer)
 
     def predict_or_stop(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
@@ -145,13 +127,22 @@ def preview_stage(
         shift_at=setting.model.load_shift().at,
         device=setting.compute.device,
         latent_downscale=codec.downscale,
+        at_lora_scale=scaled([(adapted.lora, 1.0)]),
     )
     facts = {"model": setting.config.model.name_or_path, "lora": run.name, "training_adapter": adapted.adapter.state}
     if adapted.adapter.branches is not None:
         facts["training_adapter"] = "removed"
-    dtype = DTYPES[setting.config.save.dtype]
-    stage = PreviewStage(run, reporter, renderer, setting.pictures, state, adapted.adapter, dtype, facts)
-    return stage.draw
+    return PreviewStage(
+        run=run,
+        reporter=reporter,
+        renderer=renderer,
+        pictures=setting.pictures,
+        lora_scales=setting.config.sample.lora_scales,
+        state=state,
+        adapter=adapted.adapter,
+        dtype=DTYPES[setting.config.save.dtype],
+        facts=facts,
+    )
 
 
 def step_settings(setting: Setting) -> StepSettings:
@@ -166,41 +157,41 @@ def step_settings(setting: Setting) -> StepSettings:
         levels=noise_levels(config),
         objective=objective_settings(config),
         noise_offset=training.noise_offset,
+        max_loss=training.max_loss,
     )
 
 
 def training_blocks(setting: Setting) -> RunBlock:
     """How the training forward runs its blocks; previews and predictions without gradients run them directly."""
-    return block_runner(setting.config.training.gradient_checkpointing)
+    target = setting.config.target
+    draws = bool(target.dropout or target.rank_dropout or target.module_dropout)
+    return block_runner(setting.config.training.gradient_checkpointing, preserve_rng=draws)
 
 
 def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     """The job that `loop.train` runs."""
-    setting, state, reporter = prepared.setting, prepared.state, prepared.reporter
+    setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
     settings = step_settings(setting)
     predict = predictor(prepared.adapted.transformer, training_blocks(setting))
     batches_per_epoch = prepared.loader.batches_per_epoch
     timing = {"started": 0.0}
 
-    def rate() -> float:
-        factor = learning_rate_factor(
-            training.lr_schedule, state.step, training.steps, training.warmup_steps, training.min_lr_fraction
-        )
-        return training.learning_rate * factor
-
     def update() -> StepResult:
         timing["started"] = time.perf_counter()
-        return train_step(state, prepared.loader.batch_at, predict, settings, rate())
+        return train_step(state, prepared.loader.batch_at, predict, settings, rate_at(setting.config, state.step))
 
     def log_step(step: int, result: StepResult) -> None:
+        if result.skipped:
+            reporter.log(f"step {step}: skipped, loss {result.loss:.4g} is over max_loss {training.max_loss:g}")
         reporter.step(
             step,
             loss=result.loss,
             grad_norm=result.grad_norm,
-            learning_rate=state.optimizer.param_groups[0]["lr"],
+            learning_rate=current_rate(state.optimizer),
             seconds=time.perf_counter() - timing["started"],
             epoch=step * training.gradient_accumulation / batches_per_epoch,
+            skipped=result.skipped,
         )
 
     def save() -> None:
@@ -221,7 +212,12 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         update=update,
         log_step=log_step,
         save=save,
-        preview=prepared.preview,
+        preview=previews.draw if previews else _nothing_to_draw,
+        sweep=previews.sweep if previews else _nothing_to_draw,
         finish=finish,
         requests=requests,
     )
+
+
+def _nothing_to_draw() -> bool:
+    return True

@@ -22,10 +22,12 @@ from slipstream.adapters.files import load_lora, save_lora
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError, RunError
 from slipstream.training.ema import Ema
+from slipstream.training.optimizer_state import averaged, optimizer_misfit, pack_optimizer, restore_optimizer
 
 _STATE = re.compile(r"state_(\d{9})\.pt$")
-_PARTS = {"step", "lora", "optimizer", "ema"}
+_PARTS = {"step", "lora", "optimizer", "ema", "skipped_in_a_row"}
 _LASTING = {
+    "adapter_type": "target.type",
     "alpha": "target.alpha",
     "base_model_hash": "the base model",
     "training_adapter_hash": "the training adapter",
@@ -36,16 +38,19 @@ _LASTING = {
 
 @dataclass
 class TrainingState:
-    """All that changes while training. `step` counts finished updates."""
+    """All that changes while training. `step` counts finished updates, skipped ones too; `skipped_in_a_row` those
+    that were skipped since the last one that was not."""
 
     lora: BranchSet
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     step: int = 0
+    skipped_in_a_row: int = 0
 
     def as_used(self) -> contextlib.AbstractContextManager[None]:
-        """The weights that previews and files hold: the EMA shadow where EMA is on."""
-        return self.ema.swapped() if self.ema is not None else contextlib.nullcontext()
+        """The weights that previews and files hold: the EMA shadow where EMA is on, else a schedule-free optimizer's
+        average, else the weights themselves."""
+        return self.ema.swapped() if self.ema is not None else averaged(self.optimizer)
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,9 @@ def _pack(state: TrainingState) -> dict[str, Any]:
     return {
         "step": state.step,
         "lora": {name: tensor.cpu() for name, tensor in state.lora.named_tensors()},
-        "optimizer": state.optimizer.state_dict(),
+        "optimizer": pack_optimizer(state.optimizer, state.lora.named_parameters()),
         "ema": state.ema.state_dict() if state.ema is not None else None,
+        "skipped_in_a_row": state.skipped_in_a_row,
     }
 
 
@@ -155,13 +161,11 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
         )  # fmt: skip
     for name, tensor in packed["lora"].items():
         tensors[name].copy_(tensor)
-    wanted = [{key: value for key, value in group.items() if key != "params"} for group in state.optimizer.param_groups]
-    state.optimizer.load_state_dict(packed["optimizer"])
-    for group, values in zip(state.optimizer.param_groups, wanted, strict=True):
-        group.update(values)  # the config decides about betas and weight decay, not the file
+    restore_optimizer(state.optimizer, packed["optimizer"])
     if state.ema is not None:
         state.ema.load_state_dict(packed["ema"])
     state.step = int(packed["step"])
+    state.skipped_in_a_row = int(packed["skipped_in_a_row"])
 
 
 def _lora_misfit(saved: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -180,9 +184,7 @@ def _settings_misfit(packed: Mapping[str, Any], state: TrainingState) -> str | N
     """Which switch was turned since the state was saved, or None."""
     if (packed["ema"] is None) != (state.ema is None):
         return f"the state was saved {'with' if packed['ema'] is not None else 'without'} training.ema: it was switched"
-    if packed["optimizer"]["param_groups"][0].keys() != state.optimizer.param_groups[0].keys():
-        return "the state was saved by another optimizer: training.optimizer was changed"
-    return None
+    return optimizer_misfit(packed["optimizer"], state.optimizer, state.lora.named_parameters())
 
 
 def _prune(policy: CheckpointPolicy) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from slipstream.core.errors import DeviceError
+from slipstream.precision.schemes import SCHEMES
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -15,12 +16,27 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Compute:
-    """The chosen device and weight precisions, with the reasons for the log."""
+    """The chosen device and precisions, with the reasons for the log.
+
+    A `*_dtype` is the precision of the matmuls and of what is not packed; a `*_scheme` names how the linears' weights
+    are kept (see `precision.schemes`), None as they are.
+    """
 
     device: torch.device
     transformer_dtype: torch.dtype
     text_encoder_dtype: torch.dtype
     reasons: tuple[str, ...]
+    transformer_scheme: str | None = None
+    text_encoder_scheme: str | None = None
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How one part's weights are kept, and why."""
+
+    dtype: torch.dtype
+    scheme: str | None
+    reason: str
 
 
 def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
@@ -30,16 +46,17 @@ def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
         DeviceError: no such device is known, CUDA was asked for and is not there, or the card has no bf16.
     """
     chosen, why = _choose_device(device)
-    dtypes = {
-        part: _choose_dtype(asked, chosen)
-        for part, asked in (("transformer", transformer), ("text encoder", text_encoder))
+    parts = {
+        "transformer": choose_precision(transformer, chosen),
+        "text encoder": choose_precision(text_encoder, chosen),
     }
     reasons = (
         f"device: {_device_name(chosen)} ({why})",
-        *(f"precision of the {part}: {name} ({reason})" for part, (name, reason) in dtypes.items()),
+        *(f"precision of the {part}: {precision.reason}" for part, precision in parts.items()),
         f"attention: torch scaled_dot_product_attention ({_attention_kernel(chosen)})",
     )
-    return Compute(chosen, DTYPES[dtypes["transformer"][0]], DTYPES[dtypes["text encoder"][0]], reasons)
+    main, text = parts.values()
+    return Compute(chosen, main.dtype, text.dtype, reasons, main.scheme, text.scheme)
 
 
 def _attention_kernel(device: torch.device) -> str:
@@ -66,6 +83,21 @@ def _choose_device(asked: str) -> tuple[torch.device, str]:
                 fix="use `auto` or `cpu`, or install a CUDA build of torch and a driver.",
             )  # fmt: skip
     return device, "job.device"
+
+
+def choose_precision(asked: str, device: torch.device) -> Precision:
+    """`auto`, a dtype or a scheme on this device. A scheme computes in what `auto` would be.
+
+    Raises:
+        DeviceError: the card has no bf16.
+    """
+    if asked in SCHEMES:
+        computed, why = _choose_dtype("auto", device)
+        bits = f"{SCHEMES[asked].bits:g} bits per weight of the blocks' linears"
+        reason = f"{asked} (as set in quantization: {bits}, the rest and the matmuls in {computed}, {why})"
+        return Precision(DTYPES[computed], asked, reason)
+    name, why = _choose_dtype(asked, device)
+    return Precision(DTYPES[name], None, f"{name} ({why})")
 
 
 def _choose_dtype(asked: str, device: torch.device) -> tuple[str, str]:

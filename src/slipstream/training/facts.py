@@ -15,6 +15,7 @@ from slipstream.config.run_config import RunConfig, dump_yaml
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
+from slipstream.training.pictures import picture_facts
 from slipstream.training.setting import Setting
 from slipstream.training.stages import Adapted, alpha_of
 
@@ -34,6 +35,7 @@ def lora_metadata(setting: Setting, adapter: TrainingAdapter) -> dict[str, str]:
         "base_model_hash": weights_identity(setting.model.parts.folders["transformer"]),
         "training_adapter": adapter.source if adapter.branches is not None else "none",
         "training_adapter_hash": adapter.content_hash,
+        "adapter_type": config.target.type,
         "rank": str(config.target.rank),
         "alpha": f"{alpha_of(setting):g}",
         "dataset_fingerprint": dataset_fingerprint(setting.dataset),
@@ -50,6 +52,8 @@ def shareable(config: RunConfig) -> RunConfig:
 
 def _shareable_dataset(panel: DatasetPanel) -> DatasetPanel:
     update: dict[str, Any] = {"path": Path(panel.path.name)}
+    if panel.captions_file is not None:
+        update["captions_file"] = Path(panel.captions_file.name)
     if panel.mask is not None and panel.mask.path is not None:
         update["mask"] = panel.mask.model_copy(update={"path": Path(panel.mask.path.name)})
     return panel.model_copy(update=update)
@@ -95,6 +99,8 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
         },
         "sample": {
             "prompts": [picture.prompt for picture in setting.pictures],
+            "pictures": picture_facts(setting.pictures),
+            "trigger_word": config.job.trigger_word,
             "steps": preview_steps(config),
             "guidance_scale": preview_guidance(config),
             "width": config.sample.width,

@@ -27,7 +27,8 @@ class Requests(Protocol):
 class TrainingJob:
     """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end.
 
-    `preview` returns False where a stop cut it short.
+    `preview` and `sweep` (the pictures at other LoRA weights, after the last step) return False where a stop cut them
+    short.
     """
 
     state: TrainingState
@@ -39,6 +40,7 @@ class TrainingJob:
     log_step: Callable[[int, StepResult], None]
     save: Callable[[], None]
     preview: Callable[[], bool]
+    sweep: Callable[[], bool]
     finish: Callable[[], None]
     requests: Requests
 
@@ -65,6 +67,8 @@ def train(job: TrainingJob) -> bool:
         if wants_preview and not job.preview():
             job.save()
             return False
+    if not job.sweep():
+        return False
     job.finish()
     return True
 

@@ -3,29 +3,35 @@ on, and the LoRA is rounded as its file will be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from slipstream.adapters.low_rank import BranchSet
 from slipstream.adapters.training_adapter import TrainingAdapter
+from slipstream.core.atomic import write_bytes
 from slipstream.previews.png import save_png
 from slipstream.previews.render import Picture, Renderer, render
-from slipstream.reports.contact_sheet import write_contact_sheet
+from slipstream.reports.contact_sheet import write_contact_sheet, write_weight_sheet
+from slipstream.reports.headings import headings_of
 from slipstream.runs.layout import RunDir
 from slipstream.training.checkpoint import TrainingState
+from slipstream.training.pictures import picture_facts
 from slipstream.training.reporter import Reporter
 
 
 @dataclass(frozen=True)
 class PreviewStage:
-    """Everything one set of previews needs."""
+    """Everything one set of previews needs. `lora_scales` are the weights of the sweep at the end."""
 
     run: RunDir
     reporter: Reporter
     renderer: Renderer
     pictures: tuple[Picture, ...]
+    lora_scales: tuple[float, ...]
     state: TrainingState
     adapter: TrainingAdapter
     dtype: torch.dtype
@@ -37,25 +43,50 @@ class PreviewStage:
         Returns False where a stop cut it short: a resumed run draws the set again.
         """
         paths = [self.run.preview_image(self.state.step, number) for number in range(len(self.pictures))]
-        if not all(path.is_file() for path in paths):
-            try:
-                self._draw(paths)
-            except KeyboardInterrupt:
-                return False
-        write_contact_sheet(self.run, [picture.prompt for picture in self.pictures])
+        if not self._have("previews", self.pictures, paths):
+            return False
+        write_contact_sheet(self.run, headings_of(picture_facts(self.pictures)))
         return True
 
-    def _draw(self, paths: list[Path]) -> None:
+    def sweep(self) -> bool:
+        """Draw every prompt at every weight and the sheet of weights; False where a stop cut it short."""
+        if not self.lora_scales:
+            return True
+        step, pictures, paths = self.state.step, [], []
+        for scale in self.lora_scales:
+            for number, picture in enumerate(self.pictures):
+                preview, path = self.run.preview_image(step, number), self.run.weight_image(step, scale, number)
+                if picture.lora_scale == scale and preview.is_file():
+                    write_bytes(path, preview.read_bytes())  # drawn already, as the preview of this step
+                else:
+                    pictures.append(replace(picture, lora_scale=scale))
+                    paths.append(path)
+        if not self._have("LoRA weights", pictures, paths):
+            return False
+        at_one = [replace(picture, lora_scale=1.0) for picture in self.pictures]
+        write_weight_sheet(self.run, headings_of(picture_facts(at_one)))
+        return True
+
+    def _have(self, phase: str, pictures: Sequence[Picture], paths: Sequence[Path]) -> bool:
+        """Draw the pictures unless all are there; False where a stop cut it short."""
+        if not all(path.is_file() for path in paths):
+            try:
+                self._draw(phase, pictures, paths)
+            except KeyboardInterrupt:
+                return False
+        return True
+
+    def _draw(self, phase: str, pictures: Sequence[Picture], paths: Sequence[Path]) -> None:
         step = self.state.step
         self.run.previews.mkdir(exist_ok=True)
         with (
-            self.reporter.phase("previews", len(paths)) as tick,
+            self.reporter.phase(phase, len(paths)) as tick,
             self.adapter.removed(),
             self.state.as_used(),
             self.state.lora.rounded_to(self.dtype),
         ):
-            for done, (number, image) in enumerate(render(self.renderer, self.pictures), start=1):
-                save_png(paths[number], image, picture_metadata(self.pictures[number], step, self.facts))
+            for done, (number, image) in enumerate(render(self.renderer, pictures), start=1):
+                save_png(paths[number], image, picture_metadata(pictures[number], step, self.facts))
                 tick(done, len(paths))
 
 
@@ -69,6 +100,24 @@ def picture_metadata(picture: Picture, step: int, facts: Mapping[str, str]) -> d
         "guidance_scale": str(picture.guidance_scale),
         "width": str(picture.width),
         "height": str(picture.height),
+        "lora_scale": f"{picture.lora_scale:g}",
+        **({} if picture.has_trigger is None else {"has_trigger": "yes" if picture.has_trigger else "no"}),
         "step": str(step),
         **facts,
     }
+
+
+def scaled(loras: Sequence[tuple[BranchSet, float]]) -> Callable[[float], AbstractContextManager[None]]:
+    """A function that gives a block in which every LoRA acts at its own strength times a picture's scale."""
+
+    @contextmanager
+    def at_scale(lora_scale: float) -> Iterator[None]:
+        for branches, strength in loras:
+            branches.set_strength(strength * lora_scale)
+        try:
+            yield
+        finally:
+            for branches, strength in loras:
+                branches.set_strength(strength)
+
+    return at_scale

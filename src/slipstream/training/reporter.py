@@ -104,15 +104,16 @@ class Reporter:
         self._set(phase=TRAINING, step=first_step, done=first_step, total=self.progress.steps, force=True)
 
     def step(
-        self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float
-    ) -> None:
-        """Record update number `step` (1-based)."""
+        self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float,
+        skipped: bool = False,
+    ) -> None:  # fmt: skip
+        """Record update number `step` (1-based); a skipped one is marked."""
         assert self._metrics is not None, "start_training comes first"
         row = {
             "step": step, "loss": loss, "grad_norm": grad_norm, "learning_rate": learning_rate,
             "seconds": round(seconds, 6), "epoch": round(epoch, 4),
         }  # fmt: skip
-        self._metrics.append(row)
+        self._metrics.append(row | {"skipped": 1} if skipped else row)
         self._recent.append(seconds)
         self._step_seconds += seconds
         self.timings[TRAINING] += seconds

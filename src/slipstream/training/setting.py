@@ -8,17 +8,9 @@ from pathlib import Path
 
 from slipstream.config.datasets import DatasetPanel, MaskPanel
 from slipstream.config.run_config import RunConfig
-from slipstream.config.variants import (
-    VARIANTS,
-    adapter_source,
-    cache_root,
-    extras_source,
-    preview_guidance,
-    preview_steps,
-)
+from slipstream.config.variants import VARIANTS, adapter_source, cache_root, extras_source
 from slipstream.data.cache import TensorCache
 from slipstream.data.caption_rules import CaptionRule
-from slipstream.data.captions import fill_trigger
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
@@ -27,6 +19,9 @@ from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.training.device import Compute, choose_compute
 from slipstream.training.objective_settings import require_noise_levels
+from slipstream.training.optimizer_stage import settle_optimizer
+from slipstream.training.optimizers import OptimizerChoice
+from slipstream.training.pictures import preview_pictures
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Setting:
     latent_cache: TensorCache
     text_cache: TensorCache
     pictures: tuple[Picture, ...]
+    optimizer: OptimizerChoice
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -65,13 +61,13 @@ class Setting:
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [
             *lines, self._adapter_line(), *self.compute.reasons, self._checkpointing_line(),
-            f"cache: {self.latent_cache.root}",
+            self.optimizer.line, f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:
-        """Pictures left out and what looks like a mistake in the data, one line each."""
+        """Pictures left out, what looks like a mistake in the data, and settings without an effect, one line each."""
         skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
-        return [*skipped, *(f"warning: {line}" for line in self.dataset.warnings)]
+        return [*skipped, *(f"warning: {line}" for line in (*self.dataset.warnings, *self.optimizer.notes))]
 
     def _checkpointing_line(self) -> str:
         if self.config.training.gradient_checkpointing == "none":
@@ -109,6 +105,7 @@ def settle(config: RunConfig) -> Setting:
         latent_cache=TensorCache(root, "latents"),
         text_cache=TensorCache(root, "texts"),
         pictures=preview_pictures(config),
+        optimizer=settle_optimizer(config),
     )
 
 
@@ -120,7 +117,10 @@ def settle_compute(config: RunConfig) -> Compute:
 def settle_model(name: str, extras: str, compute: Compute) -> ZImage:
     """The model's parts, found."""
     parts = resolve_parts(name, extras)
-    return ZImage(parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype)
+    return ZImage(
+        parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype, compute.transformer_scheme,
+        compute.text_encoder_scheme,
+    )  # fmt: skip
 
 
 def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
@@ -131,6 +131,7 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             resolutions=panel.resolutions,
             num_repeats=panel.num_repeats,
             default_caption=panel.default_caption,
+            captions_file=panel.path / panel.captions_file if panel.captions_file is not None else None,
             caption_extension=panel.caption_extension,
             caption_dropout=panel.caption_dropout,
             flip_horizontal=panel.flip_horizontal,
@@ -167,20 +168,3 @@ def caption_rule(panel: DatasetPanel, seed: int) -> CaptionRule:
 def _mask_settings(panel: MaskPanel) -> MaskSettings:
     path = Path(panel.path) if panel.path is not None else None
     return MaskSettings(panel.source, path, panel.invert, panel.minimum, panel.prior_weight)
-
-
-def preview_pictures(config: RunConfig) -> tuple[Picture, ...]:
-    """The preview of every prompt, with `[trigger]` filled in."""
-    sample = config.sample
-    return tuple(
-        Picture(
-            prompt=fill_trigger(prompt, config.job.trigger_word),
-            negative_prompt=sample.negative_prompt,
-            width=sample.width,
-            height=sample.height,
-            seed=sample.seed + (number if sample.walk_seed else 0),
-            steps=preview_steps(config),
-            guidance_scale=preview_guidance(config),
-        )
-        for number, prompt in enumerate(sample.prompts)
-    )

@@ -66,7 +66,8 @@ def _flops(device: torch.device) -> float:
 def _key(setting: Setting) -> str:
     weights = weights_identity(setting.model.parts.folders["transformer"])
     key = f"{setting.compute.reasons[0].split(' (')[0]} {setting.compute.transformer_dtype} {weights[:12]}"
-    checkpointing = setting.config.training.gradient_checkpointing
+    scheme, checkpointing = setting.compute.transformer_scheme, setting.config.training.gradient_checkpointing
+    key += f" {scheme}" if scheme else ""
     return key if checkpointing == "none" else f"{key} checkpointing {checkpointing}"
 
 

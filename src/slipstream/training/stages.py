@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.dropout import Dropout
-from slipstream.adapters.inject import inject_lora, select_targets
+from slipstream.adapters.inject import inject_fresh, select_targets
+from slipstream.adapters.kinds import Recipe
 from slipstream.adapters.patterns import places
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.target import block_numbers
@@ -22,9 +23,11 @@ from slipstream.data.loader import cached_features, cached_latents, fresh_latent
 from slipstream.models.z_image.family import release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
+from slipstream.precision.placing import count_quantized, weight_bytes
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 
+KIND_LABELS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT"}
 Features = Callable[[str], Tensor]
 Latents = Callable[[Example, View], Tensor]
 
@@ -100,20 +103,17 @@ class Adapted:
 
 def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     """Load the transformer, attach the training adapter, inject the LoRA."""
-    config = setting.config
     with reporter.phase("load transformer"):
         transformer = setting.model.load_transformer()
+    for line in quantization_lines(transformer, setting.compute.transformer_scheme):
+        reporter.log(line)
     adapter = no_training_adapter()
     if setting.adapter is not None:
         adapter = attach_training_adapter(transformer, setting.adapter, adapter_source(setting.config.model))
         reporter.log(f"training adapter: {adapter.matched}")
     names = chosen_modules(setting, transformer)
     lora = new_lora(setting, transformer, names)
-    count = sum(parameter.numel() for parameter in lora.parameters())
-    reporter.log(
-        f"LoRA: {len(names)} modules, rank {config.target.rank}, alpha {alpha_of(setting):g}, {count:,} parameters "
-        f"({places(names)})"
-    )
+    reporter.log(describe_lora(setting, lora))
     return Adapted(transformer, adapter, lora)
 
 
@@ -131,15 +131,50 @@ def chosen_modules(setting: Setting, transformer: nn.Module) -> list[str]:
 
 
 def new_lora(setting: Setting, transformer: nn.Module, names: list[str]) -> BranchSet:
-    """The trainable LoRA of TARGET beside these linears."""
+    """The trainable LoRA of TARGET beside these linears.
+
+    Raises:
+        AdapterError: the kind does not fit one of them.
+    """
     target = setting.config.target
-    dropout = Dropout(target.dropout, target.rank_dropout, target.module_dropout)
-    return inject_lora(
-        transformer, names, rank=target.rank, alpha=alpha_of(setting), seed=setting.config.job.seed, dropout=dropout
+    recipe = Recipe(
+        kind=target.type,
+        rank=target.rank,
+        alpha=alpha_of(setting),
+        dropout=Dropout(target.dropout, target.rank_dropout, target.module_dropout),
+        lokr_factor=target.lokr_factor,
+        lokr_full_rank=target.lokr_full_rank,
+    )
+    return inject_fresh(transformer, names, recipe, seed=setting.config.job.seed)
+
+
+def describe_lora(setting: Setting, lora: BranchSet) -> str:
+    """One line: kind, number of modules, rank, alpha, parameters, and where they are."""
+    target = setting.config.target
+    count = sum(parameter.numel() for parameter in lora.parameters())
+    strength = "no limit" if target.type == "oft" and target.alpha is None else f"alpha {alpha_of(setting):g}"
+    return (
+        f"{KIND_LABELS[target.type]}: {len(lora.branches)} modules, rank {target.rank}, {strength}, "
+        f"{count:,} parameters ({places(lora.branches)})"
     )
 
 
+def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:
+    """What became of the transformer's weights, where they are quantized."""
+    if scheme is None:
+        return []
+    packed, linears = count_quantized(transformer)
+    return [
+        f"transformer: {packed} of {linears} linears in {scheme}, {weight_bytes(transformer) / 2**30:.2f} GiB of "
+        "weights (embedders, adaLN, norms and the final layer are not quantized)",
+        f"previews are drawn with these {scheme} weights, as the LoRA is trained on them; tools that load the base in "
+        "bf16 draw slightly different pictures",
+    ]
+
+
 def alpha_of(setting: Setting) -> float:
-    """The LoRA's alpha; unset it is the rank, which makes the scale 1."""
+    """The LoRA's alpha; unset it is the rank, which makes the scale 1, and for an OFT 0, which is no limit."""
     target = setting.config.target
-    return float(target.rank if target.alpha is None else target.alpha)
+    if target.alpha is None:
+        return 0.0 if target.type == "oft" else float(target.rank)
+    return target.alpha

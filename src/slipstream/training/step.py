@@ -21,6 +21,9 @@ from slipstream.training.draws import draw_step
 Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
 """(noisy_BCHW, sigma_B, caption features per sample) -> velocity_BCHW, training adapter active."""
 
+MOST_SKIPS = 20
+"""Updates in a row over `max_loss` after which training stops: the limit is wrong, or the run is."""
+
 
 @dataclass(frozen=True)
 class StepSettings:
@@ -34,14 +37,17 @@ class StepSettings:
     levels: NoiseLevels
     objective: ObjectiveSettings
     noise_offset: float = 0.0
+    max_loss: float | None = None
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Figures of one update: mean loss over its samples and the gradient norm before clipping."""
+    """Figures of one update: mean loss over its samples and the gradient norm before clipping; `skipped` where the
+    loss was over `max_loss`, so nothing was learned from it."""
 
     loss: float
     grad_norm: float
+    skipped: bool = False
 
 
 def train_step(
@@ -53,33 +59,51 @@ def train_step(
 ) -> StepResult:
     """Do update number `state.step` (0-based) and count it.
 
-    The gradient is the mean over micro batches of each one's mean, so accumulation 4 equals batch 4.
+    The gradient is the mean over micro batches of each one's mean, so accumulation 4 equals batch 4. An update whose
+    loss is over `max_loss` counts, but leaves weights, optimizer and EMA as they were.
 
     Raises:
-        TrainingError: loss or gradient is not finite; weights and optimizer are left as they were.
+        TrainingError: loss or gradient is not finite, or too many updates in a row were over `max_loss`; weights and
+            optimizer are left as they were.
     """
     state.optimizer.zero_grad(set_to_none=True)
     total, first_sample = 0.0, 0
     for micro in range(settings.gradient_accumulation):
         batch = batch_at(state.step * settings.gradient_accumulation + micro)
         torch.manual_seed(derive_seed(settings.seed, "dropout", state.step, micro))  # dropout of the LoRA draws from it
-        with state.lora.learning():
+        with state.lora.learning():  # the backward pass too, in which checkpointed blocks run again
             loss = micro_loss(batch, predict, settings, state.step, first_sample)
+            _require_finite(loss, state.step, "the loss", batch)
+            (loss / settings.gradient_accumulation).backward()
         first_sample += batch.latents_BCHW.shape[0]
-        _require_finite(loss, state.step, "the loss", batch)
-        (loss / settings.gradient_accumulation).backward()
         total += loss.item() / settings.gradient_accumulation
     parameters = state.lora.parameters()
     limit = settings.max_grad_norm or math.inf
     norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
     _require_finite(norm, state.step, "the gradient norm", None)
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate
-    state.optimizer.step()
-    if state.ema is not None:
-        state.ema.update()
+    skipped = settings.max_loss is not None and total > settings.max_loss
+    if skipped:
+        _count_skip(state, total, settings.max_loss)
+    else:
+        state.skipped_in_a_row = 0
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("lr_factor", 1.0)
+        state.optimizer.step()
+        if state.ema is not None:
+            state.ema.update()
     state.step += 1
-    return StepResult(total, norm.item())
+    return StepResult(total, norm.item(), skipped)
+
+
+def _count_skip(state: TrainingState, loss: float, limit: float | None) -> None:
+    state.skipped_in_a_row += 1
+    if state.skipped_in_a_row >= MOST_SKIPS:
+        raise TrainingError(
+            f"the loss was over training.max_loss ({limit:g}) in {MOST_SKIPS} updates in a row, lastly {loss:.4g}",
+            where=f"step {state.step + 1}",
+            fix="raise training.max_loss above the usual loss of this run (its curve shows it), or look for what made "
+            "the loss rise: a lower training.learning_rate is the first thing to try.",
+        )  # fmt: skip
 
 
 def micro_loss(batch: TrainingBatch, predict: Predict, settings: StepSettings, step: int, first_sample: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from slipstream.core.errors import RunError
 if TYPE_CHECKING:
     from torch import nn
 
+    from slipstream.adapters.low_rank import BranchSet
+    from slipstream.config.prompts import PromptPanel
     from slipstream.models.z_image.family import ZImage
     from slipstream.previews.render import Picture, Renderer
 
@@ -26,13 +28,19 @@ class LoraUse:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What to draw. `guidance_scale` is CFG: 0 or 1 = off."""
+    """What to draw. `guidance_scale` is CFG: 0 or 1 = off.
+
+    A prompt's own settings come before these; with `lora_scales` every prompt is drawn at each of these weights of all
+    LoRAs together. `trigger_word` takes the place of `[trigger]`; None: the LoRAs' own.
+    """
 
     model: str
     extras_from: str
-    prompts: tuple[str, ...]
+    prompts: tuple[PromptPanel, ...]
     out: Path
     loras: tuple[LoraUse, ...] = ()
+    lora_scales: tuple[float, ...] = ()
+    trigger_word: str | None = None
     negative_prompt: str = ""
     width: int = 1024
     height: int = 1024
@@ -47,14 +55,14 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class Sampled:
-    """One finished picture."""
+    """One finished picture; `prompt` says what it shows."""
 
     prompt: str
     path: Path
 
 
 def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampled]:
-    """Draw every prompt and yield each picture as it is written.
+    """Draw every prompt and yield each picture as it is written; after a sweep of weights its sheet too.
 
     Raises:
         SlipstreamError: the model or a LoRA is missing or does not fit.
@@ -70,14 +78,35 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     for line in compute.reasons:
         log(line)
     model = settle_model(request.model, request.extras_from, compute)
-    pictures = _pictures(request)
+    prompts = _pictures(request)
+    scales = request.lora_scales or (None,)
+    pictures = [p if scale is None else replace(p, lora_scale=scale) for scale in scales for p in prompts]
     renderer = _renderer(request, model, pictures, log)
     first = _next_number(request.out)
+    paths = [request.out / f"{first + number:04d}.png" for number in range(len(pictures))]
     facts = {"model": request.model, "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in request.loras)}
     for number, image in render(renderer, pictures):
-        path = request.out / f"{first + number:04d}.png"
-        save_png(path, image, picture_metadata(pictures[number], 0, facts))
-        yield Sampled(pictures[number].prompt, path)
+        save_png(paths[number], image, picture_metadata(pictures[number], 0, facts))
+        yield Sampled(_caption(pictures[number], request), paths[number])
+    if request.lora_scales:
+        yield Sampled("LoRA weights by prompts", _write_weights(request, prompts, paths, first))
+
+
+def _caption(picture: Picture, request: SampleRequest) -> str:
+    return f"{picture.prompt}, weight {picture.lora_scale:g}" if request.lora_scales else picture.prompt
+
+
+def _write_weights(request: SampleRequest, prompts: Sequence[Picture], paths: Sequence[Path], first: int) -> Path:
+    """The sheet of a sweep: rows = weights, columns = prompts."""
+    from slipstream.reports.headings import headings_of
+    from slipstream.reports.sheet import Sheet, write_sheet
+    from slipstream.training.pictures import picture_facts
+
+    cells = {divmod(number, len(prompts)): path for number, path in enumerate(paths)}
+    headings = headings_of(picture_facts([replace(picture, lora_scale=1.0) for picture in prompts]))
+    title = " + ".join(use.path.stem for use in request.loras)
+    rows = [f"weight {scale:g}" for scale in request.lora_scales]
+    return write_sheet(request.out / f"lora_weights_{first:04d}.png", Sheet(title, rows, headings, cells))
 
 
 def _make_folder(folder: Path) -> None:
@@ -90,32 +119,42 @@ def _make_folder(folder: Path) -> None:
 
 
 def _next_number(folder: Path) -> int:
-    """One more than the highest numbered picture: earlier ones are never written over."""
-    return max((int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal()), default=-1) + 1
+    """One more than the highest number of a picture or a sheet: earlier ones are never written over."""
+    stems = (path.stem.removeprefix("lora_weights_") for path in folder.glob("*.png"))
+    return max((int(stem) for stem in stems if stem.isdecimal()), default=-1) + 1
 
 
 def _pictures(request: SampleRequest) -> tuple[Picture, ...]:
-    from slipstream.previews.render import Picture
+    from slipstream.training.pictures import PictureDefaults, pictures_of
 
-    return tuple(
-        Picture(
-            prompt=prompt,
-            negative_prompt=request.negative_prompt,
-            width=request.width,
-            height=request.height,
-            seed=request.seed + (number if request.walk_seed else 0),
-            steps=request.steps,
-            guidance_scale=request.guidance_scale,
-        )
-        for number, prompt in enumerate(request.prompts)
+    trigger = _trigger_of(request.loras) if request.trigger_word is None else request.trigger_word
+    defaults = PictureDefaults(
+        negative_prompt=request.negative_prompt,
+        width=request.width,
+        height=request.height,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        seed=request.seed,
+        walk_seed=request.walk_seed,
+        trigger_word=trigger,
     )
+    return pictures_of(request.prompts, defaults)
+
+
+def _trigger_of(loras: Sequence[LoraUse]) -> str:
+    """The trigger word that the first LoRA with one names in its file."""
+    from slipstream.adapters.files import load_lora
+
+    words = (load_lora(use.path).metadata.get("modelspec.trigger_phrase", "") for use in loras)
+    return next((word for word in words if word), "")
 
 
 def _renderer(
-    request: SampleRequest, model: ZImage, pictures: tuple[Picture, ...], log: Callable[[str], None]
+    request: SampleRequest, model: ZImage, pictures: Sequence[Picture], log: Callable[[str], None]
 ) -> Renderer:
     from slipstream.models.z_image.family import predictor, release_memory
     from slipstream.previews.render import Renderer
+    from slipstream.training.preview_stage import scaled
 
     encoder = model.load_text_encoder()
     captions = dict.fromkeys(text for p in pictures for text in (p.prompt, p.negative_prompt))
@@ -123,22 +162,31 @@ def _renderer(
     del encoder
     release_memory()
     transformer = model.load_transformer()
-    attach_loras(transformer, request.loras, log)
+    loras = attach_loras(transformer, request.loras, log)
     codec = model.load_codec()
     return Renderer(
         predict=predictor(transformer), decode=codec.decode, features=features.__getitem__,
         shift_at=model.load_shift().at, device=model.device, latent_downscale=codec.downscale,
+        at_lora_scale=scaled(loras),
     )  # fmt: skip
 
 
-def attach_loras(transformer: nn.Module, loras: tuple[LoraUse, ...], log: Callable[[str], None]) -> None:
-    """Put LoRA files beside the transformer's linears, each with its weight."""
+def attach_loras(
+    transformer: nn.Module, loras: tuple[LoraUse, ...], log: Callable[[str], None]
+) -> list[tuple[BranchSet, float]]:
+    """Put LoRA files beside the transformer's linears, each with its weight; returns them with their weights."""
     from slipstream.adapters.files import load_lora
     from slipstream.adapters.inject import inject_weights
+    from slipstream.models.z_image.family import MODULE_ALIASES
 
+    attached = []
     for number, use in enumerate(loras):
+        file = load_lora(use.path)
         branches, line = inject_weights(
-            transformer, load_lora(use.path).pairs, role=f"lora_{number}", source=str(use.path)
+            transformer, file.modules, role=f"lora_{number}", source=str(use.path), aliases=MODULE_ALIASES
         )
         branches.set_strength(use.strength)
-        log(f"{use.path.name}: {line}, weight {use.strength:g}")
+        attached.append((branches, use.strength))
+        kinds = "" if file.kinds == ("lora",) else f" ({', '.join(file.kinds)})"
+        log(f"{use.path.name}{kinds}: {line}, weight {use.strength:g}")
+    return attached

@@ -15,12 +15,6 @@ BASES = {"deturbo_long.yaml": "tiny/de-turbo", "base_prodigy.yaml": "tiny/base",
 """Files that do not train Turbo -> the tiny model of their kind."""
 
 
-NOT_YET = [
-    "quantization.transformer=auto", "quantization.text_encoder=auto", "training.optimizer=adamw", "target.type=lora",
-]  # fmt: skip
-"""Values that the config does not take yet."""
-
-
 def small(name: str, root: Path, num_datasets: int, num_prompts: int = 0) -> list[str]:
     """What makes a training short: the tiny model, two steps, small pictures."""
     return [
@@ -28,7 +22,7 @@ def small(name: str, root: Path, num_datasets: int, num_prompts: int = 0) -> lis
         "training.steps=2", "training.warmup_steps=0", "training.batch_size=1", "training.gradient_accumulation=1",
         *(f"datasets.{number}.resolutions=[64]" for number in range(num_datasets)),
         "sample.width=64", "sample.height=64", "sample.steps=1", "sample.every=0", "sample.at_start=false",
-        *NOT_YET, "job.device=cpu", f"job.output_dir={root / 'runs'}",
+        "job.device=cpu", f"job.output_dir={root / 'runs'}",
     ]  # fmt: skip
 
 
@@ -72,7 +66,7 @@ def test_a_job_file_trains(name, workplace, monkeypatch, capsys):
 def test_two_trainings_in_one_file_become_two_configs_that_train(workplace, monkeypatch):
     from slipstream.cli.imports import import_command
 
-    import_command(workplace / "config/two_trainings.yaml", workplace / "config/my.yaml", NOT_YET)
+    import_command(workplace / "config/two_trainings.yaml", workplace / "config/my.yaml", [])
     for number in (1, 2):
         path = workplace / f"config/my_{number}.yaml"
         assert train_in_this_process(path, small("", workplace, 1), monkeypatch) == 0

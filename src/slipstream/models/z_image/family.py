@@ -31,22 +31,34 @@ from slipstream.precision.checkpointing import RunBlock, run_directly
 ADAPTER_ROOT = "layers"
 """Where LoRAs go unless a config says more: the main blocks. `target.blocks` counts in this list."""
 
+MODULE_ALIASES = {
+    "attention.qkv": ("attention.to_q", "attention.to_k", "attention.to_v"),
+    "attention.out": ("attention.to_out.0",),
+}
+"""Linears as the original layout and ComfyUI name them -> as diffusers does; `qkv` holds rows of q, k and v."""
+
 
 @dataclass(frozen=True)
 class ZImage:
-    """A resolved model: loads its parts on demand and knows their identities."""
+    """A resolved model: loads its parts on demand and knows their identities.
+
+    `*_scheme` names how the linears are kept (see `precision.schemes`); None keeps them in the part's dtype.
+    """
 
     parts: ModelParts
     device: torch.device
     transformer_dtype: torch.dtype
     text_encoder_dtype: torch.dtype
+    transformer_scheme: str | None = None
+    text_encoder_scheme: str | None = None
 
     @property
     def text_identity(self) -> str:
         """Identity of caption features: text encoder and tokenizer bytes, precision."""
         folders = self.parts.folders
         weights = f"{weights_identity(folders['text_encoder'])}:{weights_identity(folders['tokenizer'])}"
-        return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}"
+        scheme = f":{self.text_encoder_scheme}" if self.text_encoder_scheme else ""
+        return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}{scheme}"
 
     @property
     def latent_identity(self) -> str:
@@ -56,7 +68,9 @@ class ZImage:
     def load_text_encoder(self) -> TextEncoder:
         """Text encoder and tokenizer on the device."""
         folders = self.parts.folders
-        model = load_text_encoder(folders["text_encoder"], self.device, self.text_encoder_dtype)
+        model = load_text_encoder(
+            folders["text_encoder"], self.device, self.text_encoder_dtype, self.text_encoder_scheme
+        )
         return TextEncoder(model, load_tokenizer(folders["tokenizer"]), self.text_identity)
 
     def load_codec(self) -> ImageCodec:
@@ -66,7 +80,8 @@ class ZImage:
 
     def load_transformer(self) -> nn.Module:
         """The transformer on the device, frozen."""
-        return load_transformer(self.parts.folders["transformer"], self.device, self.transformer_dtype)
+        folder = self.parts.folders["transformer"]
+        return load_transformer(folder, self.device, self.transformer_dtype, self.transformer_scheme)
 
     def load_shift(self) -> SamplingShift:
         """The scheduler's shift."""

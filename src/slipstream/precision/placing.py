@@ -1,0 +1,99 @@
+"""Filling a model that has no weights yet, one tensor at a time: each is read, quantized or cast, and placed.
+
+Never more than one dense tensor is alive beside what stays, neither in host memory nor on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from slipstream.precision.linear import QuantizedLinear
+from slipstream.precision.schemes import SCHEMES
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where weights go and how they are kept.
+
+    Attributes:
+        device: where the model will live.
+        dtype: precision of everything that is not packed, and of the matmuls.
+        scheme: name of the scheme for the chosen linears, or None to keep them in `dtype`.
+        chosen: whether the linear of this module name is packed.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    scheme: str | None = None
+    chosen: Callable[[str], bool] = lambda name: True
+
+
+def read_safetensors(files: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
+    """(key, tensor) of each file in turn; a tensor is read when it is asked for."""
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                yield key, file.get_tensor(key)
+
+
+def place_weights(model: nn.Module, weights: Iterable[tuple[str, Tensor]], placement: Placement) -> list[str]:
+    """Give a model on the meta device its weights, frozen; returns the keys that it has no place for.
+
+    Buffers that no file holds must already be there; they move to the device.
+
+    Raises:
+        ValueError: a shape differs, or a weight is missing; the message names some.
+    """
+    wanted = dict(model.named_parameters()) | dict(model.named_buffers())
+    unknown: list[str] = []
+    placed: set[str] = set()
+    for key, tensor in weights:
+        if key not in wanted:
+            unknown.append(key)
+            continue
+        if tensor.shape != wanted[key].shape:
+            raise ValueError(f"{key} has the shape {tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}")
+        _place(model, key, tensor, placement)
+        placed.add(key)
+        del tensor  # before the next one is read
+    missing = sorted(key for key, value in wanted.items() if key not in placed and value.is_meta)
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if missing[3:] else "")
+        raise ValueError(f"{len(missing)} weights are missing: {shown}")
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(placement.device))
+    return unknown
+
+
+def _place(model: nn.Module, key: str, tensor: Tensor, placement: Placement) -> None:
+    module_name, _, leaf = key.rpartition(".")
+    module = model.get_submodule(module_name)
+    on_device = tensor.to(placement.device)
+    if isinstance(module, QuantizedLinear):
+        setattr(module, leaf, on_device.to(placement.dtype))
+    elif placement.scheme and leaf == "weight" and isinstance(module, nn.Linear) and placement.chosen(module_name):
+        scheme = SCHEMES[placement.scheme]
+        model.set_submodule(module_name, QuantizedLinear.of(on_device, scheme, placement.dtype, module.bias))
+    elif leaf in module._parameters:
+        module._parameters[leaf] = nn.Parameter(on_device.to(placement.dtype), requires_grad=False)
+    else:
+        setattr(module, leaf, on_device)
+
+
+def count_quantized(model: nn.Module) -> tuple[int, int]:
+    """(packed linears, linears in all)."""
+    packed = sum(isinstance(module, QuantizedLinear) for module in model.modules())
+    return packed, packed + sum(isinstance(module, nn.Linear) for module in model.modules())
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all weights as they are kept."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum(tensor.nbytes for tensor in tensors)

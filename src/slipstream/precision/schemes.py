@@ -1,0 +1,130 @@
+"""How a frozen weight is kept in 8 or 4 bits, in plain torch: any device, no kernel library.
+
+Every scheme packs a weight (out, in) into a few named tensors and unpacks them into a dense weight again. Scales are
+bf16 numbers from the start and the weight is divided by exactly those, so that rounding them costs nothing.
+
+| scheme | codes | scale | bits per weight |
+|---|---|---|---|
+| `float8` | e4m3 (4 exponent, 3 mantissa bits) | one a row, largest value = 448 | 8 |
+| `int8` | -127...127, evenly spaced | one a row, largest value = 127 | 8 |
+| `nf4` | 16 levels at the quantiles of a normal distribution | one a block of 64, largest value = 1 | 4.25 |
+
+One scale for a whole tensor would not do: Z-Image's feed-forward weights have outlier rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Packed = dict[str, Tensor]
+Shape = tuple[int, int]
+
+SMALLEST_SCALE = 1e-30
+"""Stands in for the scale of a row or block of zeros."""
+
+FLOAT8 = torch.float8_e4m3fn
+NF4_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to keep a weight.
+
+    Attributes:
+        name: as in `quantization.transformer`.
+        bits: per weight, scales included (those of rows are not worth counting).
+        pack: weight (out, in) in any float dtype -> packed tensors on the same device.
+        unpack: (packed tensors, (out, in), dtype) -> dense weight.
+    """
+
+    name: str
+    bits: float
+    pack: Callable[[Tensor], Packed]
+    unpack: Callable[[Mapping[str, Tensor], Shape, torch.dtype], Tensor]
+
+
+def _scale_of(values: Tensor, largest_code: float) -> Tensor:
+    """The bf16 scale, as (..., 1), that brings the largest magnitude of the last axis to `largest_code`."""
+    largest = values.abs().amax(dim=-1, keepdim=True).float()
+    return (largest / largest_code).clamp_min(SMALLEST_SCALE).to(torch.bfloat16)
+
+
+def pack_float8(weight: Tensor) -> Packed:
+    """Per row: `codes` (out, in) float8, `scale` (out, 1) bf16."""
+    limit = torch.finfo(FLOAT8).max
+    scale = _scale_of(weight, limit)
+    return {"codes": (weight.float() / scale.float()).clamp_(-limit, limit).to(FLOAT8), "scale": scale}
+
+
+def unpack_float8(packed: Mapping[str, Tensor], shape: Shape, dtype: torch.dtype) -> Tensor:
+    """codes * scale; every float8 number is exact in bf16 and fp32, so the product is rounded once."""
+    return packed["codes"].to(dtype).mul_(packed["scale"])
+
+
+def pack_int8(weight: Tensor) -> Packed:
+    """Per row: `codes` (out, in) int8, `scale` (out, 1) bf16."""
+    scale = _scale_of(weight, 127)
+    return {"codes": (weight.float() / scale.float()).round_().clamp_(-127, 127).to(torch.int8), "scale": scale}
+
+
+def unpack_int8(packed: Mapping[str, Tensor], shape: Shape, dtype: torch.dtype) -> Tensor:
+    """codes * scale, in one pass."""
+    return packed["codes"] * packed["scale"].to(dtype)
+
+
+@lru_cache(maxsize=1)
+def nf4_levels() -> tuple[float, ...]:
+    """The 16 levels of NormalFloat4 in [-1, 1], ascending: -1 to 0 in 8 and 0 to 1 in 9 quantile steps.
+
+    Source: Dettmers et al. 2023 (arXiv 2305.14314), section 3 and appendix E.
+    """
+    outermost = 1 - (1 / 32 + 1 / 30) / 2
+    negative = -torch.special.ndtri(torch.linspace(outermost, 0.5, 8, dtype=torch.float64))
+    positive = torch.special.ndtri(torch.linspace(0.5, outermost, 9, dtype=torch.float64))
+    levels = torch.cat((negative[:-1], positive))
+    return tuple((levels / positive[-1]).tolist())
+
+
+@lru_cache(maxsize=16)
+def _nf4_pairs(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(256,): the two levels that a byte stands for, high half first, side by side in one integer."""
+    levels = torch.tensor(nf4_levels(), dtype=dtype, device=device)
+    return torch.cartesian_prod(levels, levels).view({2: torch.int32, 4: torch.int64}[dtype.itemsize]).flatten()
+
+
+def pack_nf4(weight: Tensor) -> Packed:
+    """Per block of 64 along the rows laid end to end: `codes` two a byte, `scale` (blocks, 1) bf16.
+
+    A weight whose size is no multiple of 64 is filled up with zeros.
+    """
+    flat = weight.flatten().float()
+    blocks = F.pad(flat, (0, -len(flat) % NF4_BLOCK)).view(-1, NF4_BLOCK)
+    scale = _scale_of(blocks, 1.0)
+    levels = torch.tensor(nf4_levels(), device=weight.device)
+    between = (levels[1:] + levels[:-1]) / 2
+    codes = torch.bucketize(blocks / scale.float(), between, out_int32=True).to(torch.uint8).view(-1, 2)
+    return {"codes": codes[:, 0] << 4 | codes[:, 1], "scale": scale}
+
+
+def unpack_nf4(packed: Mapping[str, Tensor], shape: Shape, dtype: torch.dtype) -> Tensor:
+    """levels[code] * scale, looked up two at a time."""
+    codes = packed["codes"]
+    dense = _nf4_pairs(codes.device, dtype).index_select(0, codes.int()).view(dtype)
+    dense = dense.view(-1, NF4_BLOCK).mul_(packed["scale"])
+    return dense.flatten()[: shape[0] * shape[1]].view(shape)
+
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "float8": Scheme("float8", 8, pack_float8, unpack_float8),
+        "int8": Scheme("int8", 8, pack_int8, unpack_int8),
+        "nf4": Scheme("nf4", 4 + 16 / NF4_BLOCK, pack_nf4, unpack_nf4),
+    }
+)
