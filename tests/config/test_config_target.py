@@ -49,6 +49,13 @@ def test_a_single_block_may_be_a_number():
         ({"type": "loha", "lokr_full_rank": True}, ["target.lokr_full_rank", "only lokr"]),
         ({"type": "oft", "dropout": 0.1}, ["target.dropout", "target.type oft does not use it"]),
         ({"type": "lokr", "rank_dropout": 0.1}, ["target.rank_dropout", "only lora, dora"]),
+        ({"init": "gaussian"}, ["target.init", "'gaussian'", "'default', 'orthogonal' or 'pissa'"]),
+        ({"type": "dora", "init": "pissa"}, ["target.init", "got pissa", "only lora"]),
+        ({"type": "lokr", "init": "orthogonal"}, ["target.init", "only lora, dora"]),
+        ({"init": "pissa", "start_from": "a.safetensors"}, ["target.start_from", "target.init is pissa"]),
+        ({"start_from": ""}, ["target.start_from", "some text"]),
+        ({"lora_plus_ratio": 0.5}, ["target.lora_plus_ratio", "at least 1"]),
+        ({"type": "loha", "lora_plus_ratio": 4.0}, ["target.lora_plus_ratio", "only lora, dora"]),
         ({"network_dropout": 0.1}, ["here it is called target.dropout"]),
     ],
 )

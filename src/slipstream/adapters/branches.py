@@ -27,12 +27,14 @@ class Branch(Protocol):
     Attributes:
         kind: `lora`, `lokr`, `loha`, `dora` or `oft`.
         zero_first: names of the parameters that start at zero, whose rate LoRA+ raises.
+        scaled: the parameter that `exported` multiplies with `scale`.
         dropout: what is dropped in training mode.
         strength: the LoRA weight of inference tools.
     """
 
     kind: str
     zero_first: frozenset[str]
+    scaled: str | None
     dropout: Dropout
     enabled: bool
     strength: float
@@ -40,6 +42,10 @@ class Branch(Protocol):
 
     def __call__(self, x: Tensor, out: Tensor, base: nn.Module) -> Tensor:
         """The addition (..., out) for the input x (..., in) and the linear's output `out`."""
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters in a stable order."""
@@ -220,3 +226,9 @@ def shape_of(linear: nn.Module) -> tuple[int, int]:
 def device_of(linear: nn.Module) -> torch.device:
     """Where a linear's weight lies."""
     return next(chain(linear.parameters(), linear.buffers())).device
+
+
+def dtype_of(linear: nn.Module) -> torch.dtype:
+    """The precision a linear computes in; a quantized one names it."""
+    own = getattr(linear, "dtype", None)
+    return own if isinstance(own, torch.dtype) else weight_of(linear).dtype

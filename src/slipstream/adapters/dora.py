@@ -25,6 +25,7 @@ class DoRA(nn.Module):
 
     kind = "dora"
     zero_first = frozenset({"b"})
+    scaled: str | None = "b"
 
     def __init__(
         self, a: Tensor, b: Tensor, magnitude: Tensor, scale: float, *, trainable: bool, dropout: Dropout = NO_DROPOUT
@@ -73,6 +74,10 @@ class DoRA(nn.Module):
         squares = self._squares + 2 * self.scale * crossed + self.scale**2 * learned
         return squares.clamp_min(0).sqrt().clamp_min(_TINY).view_as(self.magnitude)
 
+    def keep_lengths(self, base: nn.Module) -> None:
+        """Set the magnitude to ||W + s B A||, with which the branch acts as the LoRA (A, B) alone does."""
+        self.magnitude.data = self._norm(base)
+
     def exported(self) -> dict[str, Tensor]:
         """A, B * alpha / rank, and the magnitude as `dora_scale`."""
         return {
@@ -92,7 +97,7 @@ class DoRA(nn.Module):
 def fresh_dora(linear: nn.Module, a: Tensor, b: Tensor, scale: float, dropout: Dropout) -> DoRA:
     """A trainable DoRA that acts as the LoRA (a, b) does: its magnitude is ||W + s B A||."""
     branch = DoRA(a, b, a.new_zeros(1, a.shape[1]), scale, trainable=True, dropout=dropout)
-    branch.magnitude.data = branch._norm(linear)
+    branch.keep_lengths(linear)
     return branch
 
 

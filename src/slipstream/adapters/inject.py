@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from slipstream.adapters.branches import PRECISE, AdaptedLinear, Branch, BranchSet, device_of, is_linear, weight_of
+from slipstream.adapters.branches import PRECISE, AdaptedLinear, Branch, BranchSet, device_of, dtype_of, is_linear
 from slipstream.adapters.dialects import Aliases, resolve
 from slipstream.adapters.dropout import NO_DROPOUT, Dropout
 from slipstream.adapters.kinds import Recipe, branch_of_file, fresh_branch, misfit
@@ -110,7 +110,7 @@ def inject_weights(
     linears = linears_of(model)
     branches: dict[str, Branch] = {}
     for name, tensors in modules.items():
-        device, kept = device_of(linears[name]), dtype or weight_of(linears[name]).dtype
+        device, kept = device_of(linears[name]), dtype or dtype_of(linears[name])
         branches[name] = branch_of_file(
             {key: tensor.to(device, torch.float32 if key in PRECISE else kept) for key, tensor in tensors.items()}
         )

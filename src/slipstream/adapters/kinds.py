@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slipstream.adapters import dora, loha, lokr, low_rank, oft
 from slipstream.adapters.branches import Branch, shape_of
 from slipstream.adapters.dropout import NO_DROPOUT, Dropout
+from slipstream.core.errors import AdapterError
 
 Tensors = Mapping[str, Tensor]
 """A branch as a file holds it: tensors by the end of their key (`lora_A.weight`), alpha put in."""
@@ -24,6 +25,7 @@ class Recipe:
         kind: `lora`, `lokr`, `loha`, `dora` or `oft`.
         rank: inner dimension; of an OFT the block size.
         alpha: the effect is alpha / rank; of an OFT the limit of Q's norm, 0 = none.
+        init: of LoRA and DoRA `default`, `orthogonal`, and of LoRA `pissa`.
         lokr_factor: wanted size of a LoKr's small matrix, None = near the square root.
         lokr_full_rank: whether a LoKr's large matrix is whole.
     """
@@ -32,6 +34,7 @@ class Recipe:
     rank: int
     alpha: float
     dropout: Dropout = NO_DROPOUT
+    init: str = "default"
     lokr_factor: int | None = None
     lokr_full_rank: bool = False
 
@@ -51,10 +54,23 @@ def fresh_branch(name: str, linear: nn.Module, recipe: Recipe, generator: torch.
         return loha.fresh_loha(linear, rank, alpha, generator, dropout)
     if recipe.kind == "oft":
         return oft.fresh_oft(linear, rank, alpha, name, dropout)
-    a, b = low_rank.fresh_pair(linear, rank, generator)
+    if recipe.init == "pissa":
+        _require_rank(name, linear, rank)
+        a, b = low_rank.principal_pair(linear, rank, alpha / rank, generator)
+        return low_rank.LowRank(a, b, alpha, trainable=True, dropout=dropout, minus_start=True)
+    a, b = low_rank.fresh_pair(linear, rank, generator, orthogonal=recipe.init == "orthogonal")
     if recipe.kind == "dora":
         return dora.fresh_dora(linear, a, b, alpha / rank, dropout)
     return low_rank.LowRank(a, b, alpha, trainable=True, dropout=dropout)
+
+
+def _require_rank(name: str, linear: nn.Module, rank: int) -> None:
+    largest = min(shape_of(linear))
+    if rank > largest:
+        raise AdapterError(
+            f"{name} has only {largest} singular values, not {rank}", where="target.init",
+            fix=f"with pissa use a target.rank of at most {largest}, or leave this layer out.",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

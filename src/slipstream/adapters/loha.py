@@ -39,6 +39,7 @@ class LoHa(nn.Module):
 
     kind = "loha"
     zero_first: frozenset[str] = frozenset()
+    scaled: str | None = "w2_a"
 
     def __init__(
         self, factors: tuple[Tensor, Tensor, Tensor, Tensor], scale: float, *, trainable: bool,

@@ -24,6 +24,7 @@ class LoKr(nn.Module):
 
     kind = "lokr"
     zero_first: frozenset[str] = frozenset()
+    scaled: str | None = "w2_b"
 
     def __init__(
         self, w1: Tensor, w2_a: Tensor | None, w2_b: Tensor, scale: float, *, trainable: bool,

@@ -22,12 +22,14 @@ class OFT(nn.Module):
 
     kind = "oft"
     zero_first: frozenset[str] = frozenset()
+    scaled: str | None = None
 
     def __init__(self, q: Tensor, size: int, limit: float, *, trainable: bool, dropout: Dropout = NO_DROPOUT) -> None:
         super().__init__()
         self.q = nn.Parameter(q, requires_grad=trainable)
         self.size = size
         self.limit = limit
+        self.scale = 1.0
         self.dropout = dropout
         self.strength = 1.0
         self.enabled = True

@@ -90,6 +90,8 @@ def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
     names = ("name_or_path", "extras_from", "training_adapter")
     files = {name: _found(value, base_dir) for name in names if (value := getattr(config.model, name, None))}
     update: dict[str, Any] = {"datasets": datasets, "model": config.model.model_copy(update=files)}
+    if config.target.start_from is not None:
+        update["target"] = config.target.model_copy(update={"start_from": _found(config.target.start_from, base_dir)})
     if config.advanced.cache_dir is not None:
         cache_dir = config.advanced.cache_dir.expanduser().resolve()
         update["advanced"] = config.advanced.model_copy(update={"cache_dir": cache_dir})

@@ -27,6 +27,7 @@ ALL_BLOCKS = "all"
 _RANGE = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?")
 
 Kind = Literal["lora", "lokr", "loha", "dora", "oft"]
+Init = Literal["default", "orthogonal", "pissa"]
 Part = Literal["layers", "noise_refiner", "context_refiner"]
 Share = Annotated[StrictFloat, Field(ge=0, lt=1)]
 
@@ -54,6 +55,19 @@ def _for_low_rank(value: Any, info: ValidationInfo) -> Any:
 
 def _not_for_oft(value: Any, info: ValidationInfo) -> Any:
     return _only_for(("lora", "dora", "lokr", "loha"), value, info)
+
+
+def _init_fits(init: str, info: ValidationInfo) -> str:
+    if init != "default":
+        _only_for(("lora",) if init == "pissa" else ("lora", "dora"), init, info)
+    return init
+
+
+def _nothing_else_starts(path: str, info: ValidationInfo) -> str:
+    init = info.data.get("init", "default")
+    if init != "default":
+        raise ValueError(f"got {path!r}, but target.init is {init}: an old LoRA and an init cannot both be the start")
+    return path
 
 
 def _only_for(kinds: tuple[str, ...], value: Any, info: ValidationInfo) -> Any:
@@ -144,6 +158,33 @@ class TargetPanel(BaseModel):
 
     Change it when: a LoKr should learn as much as it can; with lokr_factor 8-16.
     Careful: the file grows with it, and rank only scales alpha then.
+    """
+
+    init: Annotated[Init, AfterValidator(_init_fits)] = "default"
+    """What A starts as: `default` (random), `orthogonal` (random rows at right angles, so that no two ranks begin
+    alike), or `pissa` (the strongest directions of the layer itself, with the start subtracted so that nothing changes
+    at first).
+
+    Formula: pissa adds s (B A - B0 A0), where s B0 A0 is the part of W with the `rank` largest singular values.
+    Change it when: a low rank learns too slowly (pissa), or two seeds give very different LoRAs (orthogonal).
+    Careful: a pissa file has twice the rank, since it holds the start too; pissa moves fast, so halve the rate.
+    """
+
+    start_from: Annotated[StrictStr, Field(min_length=1), AfterValidator(_nothing_else_starts)] | None = None
+    """A LoRA to go on from: the path of a file or of a finished run, or `org/repo/file.safetensors`. Its rank may
+    differ: a larger one is cut to its strongest directions, a smaller one gets fresh ranks beside it.
+
+    Change it when: a finished LoRA should learn more, or another LoRA of this base is near what you want.
+    Careful: the optimizer starts anew (`slipstream train` on the same job.name goes on with everything); the log says
+    how many modules matched and how much of it was kept.
+    """
+
+    lora_plus_ratio: Annotated[StrictFloat, Field(ge=1, le=64), AfterValidator(_for_low_rank)] | None = None
+    """LoRA+: B, which starts at zero, learns at this multiple of the learning rate. Off when left out.
+
+    Formula: the rate of B is lora_plus_ratio * learning_rate, that of A learning_rate.
+    Change it when: the LoRA learns too slowly at a rate that may not rise; 4-16.
+    Careful: 16 with the usual rate is a lot; halve learning_rate with it.
     """
 
     dropout: Annotated[Share, AfterValidator(_not_for_oft)] = 0.0

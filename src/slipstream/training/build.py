@@ -84,7 +84,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         reporter.log(line)
     features = prepare_features(setting, reporter)
     latents, codec = prepare_latents(setting, reporter)
-    adapted = prepare_transformer(setting, reporter)
+    adapted = prepare_transformer(setting, reporter, resumes=newest_step(run.checkpoints) > 0)
     write_json(run.manifest, manifest(setting, adapted))
     state = fresh_state(setting.config, adapted.lora, setting.optimizer, setting.compute.device)
     policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[setting.config.save.dtype], setting.config.save.keep)

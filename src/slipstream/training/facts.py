@@ -17,7 +17,8 @@ from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.training.pictures import picture_facts
 from slipstream.training.setting import Setting
-from slipstream.training.stages import Adapted, alpha_of
+from slipstream.training.stages import Adapted
+from slipstream.training.target_stage import alpha_of
 
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "bitsandbytes", "pillow", "pydantic")
 
@@ -47,7 +48,10 @@ def shareable(config: RunConfig) -> RunConfig:
     """The config without the user's folders: a LoRA is passed on, and where its pictures lay is nobody's business."""
     datasets = tuple(_shareable_dataset(panel) for panel in config.datasets)
     job = config.job.model_copy(update={"output_dir": Path(config.job.output_dir.name)})
-    return config.model_copy(update={"job": job, "datasets": datasets})
+    target = config.target
+    if target.start_from is not None and Path(target.start_from).is_absolute():
+        target = target.model_copy(update={"start_from": Path(target.start_from).name})
+    return config.model_copy(update={"job": job, "target": target, "datasets": datasets})
 
 
 def _shareable_dataset(panel: DatasetPanel) -> DatasetPanel:

@@ -41,7 +41,7 @@ def settle_optimizer(config: RunConfig) -> OptimizerChoice:
             arguments=training.optimizer_args,
         )
     )
-    several = bool(training.module_learning_rates)
+    several = bool(training.module_learning_rates) or config.target.lora_plus_ratio is not None
     if not (several or training.optimizer_args or training.optimizer.startswith(f"{LIBRARY}/")):
         return choice
     return replace(choice, notes=(*choice.notes, *rehearse(choice, several_rates=several)))
@@ -54,7 +54,8 @@ def fresh_state(config: RunConfig, lora: BranchSet, choice: OptimizerChoice, dev
         ConfigError: a pattern of `module_learning_rates` fits no module.
     """
     training = config.training
-    groups = lora.parameter_groups(module_factors(lora.branches, training.module_learning_rates))
+    factors = module_factors(lora.branches, training.module_learning_rates)
+    groups = lora.parameter_groups(factors, lora_plus_ratio=config.target.lora_plus_ratio)
     ema = None
     if training.ema is not None:
         ema = Ema(lora.parameters(), training.ema.decay, _warmup_steps(training.ema.warmup))

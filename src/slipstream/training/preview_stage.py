@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from slipstream.adapters.low_rank import BranchSet
+from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.training_adapter import TrainingAdapter
 from slipstream.core.atomic import write_bytes
 from slipstream.previews.png import save_png

@@ -17,6 +17,7 @@ from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
+from slipstream.runs.layout import RunDir
 from slipstream.training.device import Compute, choose_compute
 from slipstream.training.objective_settings import require_noise_levels
 from slipstream.training.optimizer_stage import settle_optimizer
@@ -32,6 +33,7 @@ class Setting:
     compute: Compute
     model: ZImage
     adapter: Path | None
+    start: Path | None
     dataset: Dataset
     latent_cache: TensorCache
     text_cache: TensorCache
@@ -101,12 +103,31 @@ def settle(config: RunConfig) -> Setting:
         compute=compute,
         model=settle_model(config.model.name_or_path, extras_source(config.model), compute),
         adapter=resolve_adapter(adapter) if adapter is not None else None,
+        start=settle_start(config.target.start_from),
         dataset=dataset,
         latent_cache=TensorCache(root, "latents"),
         text_cache=TensorCache(root, "texts"),
         pictures=preview_pictures(config),
         optimizer=settle_optimizer(config),
     )
+
+
+def settle_start(name: str | None) -> Path | None:
+    """The file that the LoRA starts from, found; a run's folder means its finished LoRA.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    if name is None:
+        return None
+    path = Path(name).expanduser()
+    if path.is_dir():
+        name = str(RunDir(path.resolve()).lora)
+    return resolve_adapter(
+        name, what="LoRA", where="target.start_from",
+        fix='give a .safetensors file, a finished run, or "org/repo/file.safetensors"; a run that is resumed does not '
+        "need it: remove the line from its config.yaml.",
+    )  # fmt: skip
 
 
 def settle_compute(config: RunConfig) -> Compute:

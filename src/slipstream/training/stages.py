@@ -9,25 +9,21 @@ from threading import Lock
 from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
-from slipstream.adapters.dropout import Dropout
-from slipstream.adapters.inject import inject_fresh, select_targets
-from slipstream.adapters.kinds import Recipe
-from slipstream.adapters.patterns import places
+from slipstream.adapters.start import start_from
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
-from slipstream.config.target import block_numbers
 from slipstream.config.variants import adapter_source
 from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
-from slipstream.models.z_image.family import release_memory
+from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
+from slipstream.training.target_stage import describe_lora, new_lora
 
-KIND_LABELS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT"}
 Features = Callable[[str], Tensor]
 Latents = Callable[[Example, View], Tensor]
 
@@ -101,8 +97,12 @@ class Adapted:
     lora: BranchSet
 
 
-def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
-    """Load the transformer, attach the training adapter, inject the LoRA."""
+def prepare_transformer(setting: Setting, reporter: Reporter, *, resumes: bool = False) -> Adapted:
+    """Load the transformer, attach the training adapter, inject the LoRA, which a resumed run fills itself.
+
+    Raises:
+        AdapterError: TARGET means nothing in this model, or a file does not fit.
+    """
     with reporter.phase("load transformer"):
         transformer = setting.model.load_transformer()
     for line in quantization_lines(transformer, setting.compute.transformer_scheme):
@@ -111,52 +111,11 @@ def prepare_transformer(setting: Setting, reporter: Reporter) -> Adapted:
     if setting.adapter is not None:
         adapter = attach_training_adapter(transformer, setting.adapter, adapter_source(setting.config.model))
         reporter.log(f"training adapter: {adapter.matched}")
-    names = chosen_modules(setting, transformer)
-    lora = new_lora(setting, transformer, names)
+    lora = new_lora(setting, transformer)
     reporter.log(describe_lora(setting, lora))
+    if setting.start is not None and not resumes:
+        reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
     return Adapted(transformer, adapter, lora)
-
-
-def chosen_modules(setting: Setting, transformer: nn.Module) -> list[str]:
-    """Names of the linears that TARGET means.
-
-    Raises:
-        AdapterError: a pattern, a part or a block means nothing in this model.
-    """
-    target = setting.config.target
-    return select_targets(
-        transformer, target.parts, target.target_modules, exclude=target.exclude_modules,
-        blocks=block_numbers(target.blocks),
-    )  # fmt: skip
-
-
-def new_lora(setting: Setting, transformer: nn.Module, names: list[str]) -> BranchSet:
-    """The trainable LoRA of TARGET beside these linears.
-
-    Raises:
-        AdapterError: the kind does not fit one of them.
-    """
-    target = setting.config.target
-    recipe = Recipe(
-        kind=target.type,
-        rank=target.rank,
-        alpha=alpha_of(setting),
-        dropout=Dropout(target.dropout, target.rank_dropout, target.module_dropout),
-        lokr_factor=target.lokr_factor,
-        lokr_full_rank=target.lokr_full_rank,
-    )
-    return inject_fresh(transformer, names, recipe, seed=setting.config.job.seed)
-
-
-def describe_lora(setting: Setting, lora: BranchSet) -> str:
-    """One line: kind, number of modules, rank, alpha, parameters, and where they are."""
-    target = setting.config.target
-    count = sum(parameter.numel() for parameter in lora.parameters())
-    strength = "no limit" if target.type == "oft" and target.alpha is None else f"alpha {alpha_of(setting):g}"
-    return (
-        f"{KIND_LABELS[target.type]}: {len(lora.branches)} modules, rank {target.rank}, {strength}, "
-        f"{count:,} parameters ({places(lora.branches)})"
-    )
 
 
 def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:
@@ -170,11 +129,3 @@ def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:
         f"previews are drawn with these {scheme} weights, as the LoRA is trained on them; tools that load the base in "
         "bf16 draw slightly different pictures",
     ]
-
-
-def alpha_of(setting: Setting) -> float:
-    """The LoRA's alpha; unset it is the rank, which makes the scale 1, and for an OFT 0, which is no limit."""
-    target = setting.config.target
-    if target.alpha is None:
-        return 0.0 if target.type == "oft" else float(target.rank)
-    return target.alpha

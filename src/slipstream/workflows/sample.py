@@ -12,7 +12,7 @@ from slipstream.core.errors import RunError
 if TYPE_CHECKING:
     from torch import nn
 
-    from slipstream.adapters.low_rank import BranchSet
+    from slipstream.adapters.branches import BranchSet
     from slipstream.config.prompts import PromptPanel
     from slipstream.models.z_image.family import ZImage
     from slipstream.previews.render import Picture, Renderer

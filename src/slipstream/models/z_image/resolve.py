@@ -143,8 +143,11 @@ def _hub_component(source: Source, component: str, marker: str) -> Path | None:
     return Path(root) / component
 
 
-def resolve_adapter(name: str) -> Path:
-    """A training adapter's local file: a local path, or `org/repo/file.safetensors[@revision]` of the hub.
+def resolve_adapter(
+    name: str, *, what: str = "training adapter", where: str = "model.training_adapter",
+    fix: str = 'use "v1", "v2", "org/repo/file.safetensors" or the path of a file; "none" trains without one.',
+) -> Path:  # fmt: skip
+    """An adapter's local file: a local path, or `org/repo/file.safetensors[@revision]` of the hub.
 
     Raises:
         ModelError: the file is not there.
@@ -158,8 +161,7 @@ def resolve_adapter(name: str) -> Path:
     pieces = parts.split("/")
     if len(pieces) < 3 or path.is_absolute() or name.startswith((".", "~", "tiny/")):
         raise ModelError(
-            f"there is no training adapter at {name!r}", where="model.training_adapter",
-            fix='use "v1", "v2", "org/repo/file.safetensors" or the path of a file; "none" trains without one.',
+            f"there is no {what} at {name!r}", where=where, fix=fix,
         )  # fmt: skip
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -168,7 +170,7 @@ def resolve_adapter(name: str) -> Path:
         local = hf_hub_download("/".join(pieces[:2]), "/".join(pieces[2:]), revision=revision or None)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
-            f"cannot get the training adapter {name!r}: {error}", where="model.training_adapter",
+            f"cannot get the {what} {name!r}: {error}", where=where,
             fix="connect once, or download the file and give its path.",
         ) from error  # fmt: skip
     return Path(local)
