@@ -53,6 +53,7 @@ def test_the_guides_settings_need_no_advice():
         (["model.variant=de_turbo", "sample.guidance_scale=1"], 20, "without CFG"),
         (["model.variant=base", "sample.steps=20"], 20, "below 28 previews look unfinished"),
         (["target.rank=128"], 20, "target.rank 128"),
+        (["save.keep_every=300"], 20, "the first of them 1500"),
         (["sample.prompts=[]"], 20, "sample.prompts is empty"),
         (["sample.prompts=['[trigger] a', 'ZFOX b']"], 20, "without it, to see whether the LoRA leaks"),
         (["sample.prompts=[a, b]"], 20, "will not show what the LoRA learned"),

@@ -20,6 +20,7 @@ from slipstream.training.checkpoint import (
     export_lora,
     lora_path,
     newest_step,
+    range_warning,
     restore,
     save_checkpoint,
 )
@@ -36,8 +37,8 @@ def new_state(small, optimizer: str = "adamw", ema: bool = True) -> TrainingStat
     return TrainingState(small.lora, built, Ema(parameters, 0.9) if ema else None)
 
 
-def policy_in(folder: Path, keep: int = 0, name: str = "style") -> CheckpointPolicy:
-    return CheckpointPolicy(folder / "checkpoints", name, torch.float32, keep)
+def policy_in(folder: Path, keep: int = 0, name: str = "style", keep_every: int = 0) -> CheckpointPolicy:
+    return CheckpointPolicy(folder / "checkpoints", name, torch.float32, keep, keep_every)
 
 
 def tensors_of(state: TrainingState) -> list[torch.Tensor]:
@@ -115,6 +116,60 @@ def test_the_newest_k_loras_and_two_states_stay(tmp_path, small):
     assert names_in(policy.folder) == [
         "state_000000015.pt", "state_000000020.pt", "style_000000015.safetensors", "style_000000020.safetensors"
     ]  # fmt: skip
+
+
+def saved_steps(policy: CheckpointPolicy) -> list[int]:
+    return [int(name[-21:-12]) for name in names_in(policy.folder) if name.endswith("safetensors")]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(2, [4, 8, 9, 10]), (1, [4, 8, 10]), (0, list(range(1, 11)))])
+def test_multiples_of_keep_every_stay_besides_the_newest(tmp_path, small, keep, kept):
+    model = small()
+    state = new_state(model)
+    policy = policy_in(tmp_path, keep=keep, keep_every=4)
+    for _ in range(10):
+        model.train(state, 1)
+        save_checkpoint(policy, state, {})
+    assert saved_steps(policy) == kept
+
+
+def test_pruning_goes_by_the_policy_of_the_resumed_run(tmp_path, small):
+    """What an earlier policy kept is not lost before the next save, and then what the new one keeps is there."""
+    model = small()
+    state = new_state(model)
+    for _ in range(6):
+        model.train(state, 1)
+        save_checkpoint(policy_in(tmp_path, keep=3, keep_every=2), state, {})
+    assert saved_steps(policy_in(tmp_path)) == [1, 2, 3, 4, 5, 6]
+    again = small()
+    resumed, policy = new_state(again), policy_in(tmp_path, keep=1, keep_every=3)
+    assert restore(policy, resumed) == 6
+    assert saved_steps(policy) == [1, 2, 3, 4, 5, 6]
+    again.train(resumed, 1)
+    save_checkpoint(policy, resumed, {})
+    assert saved_steps(policy) == [3, 6, 7]
+
+
+@pytest.mark.parametrize(("dtype", "held"), [(torch.float16, 65504.0), (torch.bfloat16, 1e6), (torch.float32, 1e6)])
+def test_values_beyond_a_formats_range_are_cut_off_and_told(tmp_path, small, dtype, held):
+    state = new_state(small(), ema=False)
+    assert range_warning(state, dtype) is None
+    with torch.no_grad():
+        state.lora.parameters()[-1][0, 0] = -1e6 / (16 / 32)
+    warning = range_warning(state, dtype)
+    path = tmp_path / "style.safetensors"
+    export_lora(path, dtype, state, {})
+    stored = torch.cat([tensor.float().flatten() for tensor in load_file(path).values()])
+    assert stored.isfinite().all()
+    assert stored.min().item() == pytest.approx(-held, rel=0.01)
+    if dtype is torch.float16:
+        assert warning is not None
+        assert "1 of 2 modules" in warning
+        assert "65,504" in warning
+        with state.lora.rounded_to(dtype):
+            assert min(parameter.min().item() for parameter in state.lora.parameters()) >= -65504 / (16 / 32)
+    else:
+        assert warning is None
 
 
 def test_keep_zero_keeps_every_lora(tmp_path, small):

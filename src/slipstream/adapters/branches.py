@@ -196,7 +196,24 @@ class BranchSet:
 
 def stored(branch: Branch, dtype: torch.dtype) -> dict[str, Tensor]:
     """What a file of this dtype holds of a branch."""
-    return {key: tensor if key in PRECISE else tensor.to(dtype) for key, tensor in branch.exported().items()}
+    return {key: tensor if key in PRECISE else in_range(tensor, dtype) for key, tensor in branch.exported().items()}
+
+
+def in_range(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in another dtype, values beyond its range cut off at its largest: an infinite weight ruins all."""
+    largest = torch.finfo(dtype).max
+    return (tensor if largest > torch.finfo(torch.float16).max else tensor.clamp(-largest, largest)).to(dtype)
+
+
+def beyond_range(branches: BranchSet, dtype: torch.dtype) -> list[str]:
+    """Modules with values that a file of this dtype cannot hold."""
+    if torch.finfo(dtype).max > torch.finfo(torch.float16).max:
+        return []
+    return [
+        name
+        for name, branch in sorted(branches.branches.items())
+        if any(tensor.abs().max() > torch.finfo(dtype).max for tensor in branch.exported().values())
+    ]
 
 
 def _as_in_file(branch: Branch, dtype: torch.dtype) -> Branch:

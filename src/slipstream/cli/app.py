@@ -52,6 +52,33 @@ def resume(run: RunFolder) -> None:
     raise typer.Exit(resume_command(run))
 
 
+Wait = Annotated[bool, typer.Option("--wait", help="Return only when it is done.")]
+
+
+@app.command()
+def stop(run: RunFolder, wait: Wait = False) -> None:
+    """Ask a running training to save and stop."""
+    from slipstream.cli.control import control_command
+
+    raise typer.Exit(control_command(run, "stop", wait=wait))
+
+
+@app.command()
+def save(run: RunFolder, wait: Wait = False) -> None:
+    """Ask a running training for a checkpoint now."""
+    from slipstream.cli.control import control_command
+
+    raise typer.Exit(control_command(run, "save", wait=wait))
+
+
+@app.command()
+def preview(run: RunFolder, wait: Wait = False) -> None:
+    """Ask a running training for previews now."""
+    from slipstream.cli.control import control_command
+
+    raise typer.Exit(control_command(run, "preview", wait=wait))
+
+
 @app.command()
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
     """Show what a training would do (data, buckets, steps, caches, time) and start nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from slipstream.config.optimizer_advice import optimizer_advice
@@ -38,6 +39,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *(() if tiny else _memory(config)),
         *_previews(config),
         *_prompts(config),
+        *_saving(config),
         *_training(config),
         *_unread(config),
         *_noise(config),
@@ -172,6 +174,15 @@ def _prompts(config: RunConfig) -> Iterator[str]:
         yield (
             "every prompt in sample.prompts holds the trigger: add one or two without it, to see whether the "
             "LoRA leaks."
+        )
+
+
+def _saving(config: RunConfig) -> Iterator[str]:
+    save = config.save
+    if save.keep_every and save.every and save.keep_every % save.every:
+        yield (
+            f"save.keep_every {save.keep_every} is no multiple of save.every {save.every}: only multiples "
+            f"of both are kept for good, the first of them {math.lcm(save.keep_every, save.every)}."
         )
 
 

@@ -17,11 +17,31 @@ class SavePanel(BaseModel):
     model_config = PANEL
 
     dtype: SaveDtype = "bf16"
-    """Number format in the LoRA files: `bf16`, `fp16` or `fp32` (twice the size). bf16 is right for nearly
-    everyone."""
+    """Number format in the LoRA files: `bf16`, `fp16` or `fp32` (twice the size). bf16 is right for nearly everyone.
+
+    Change it when: an old program reads no bf16 (fp16), or you will merge or resize the LoRA further (fp32).
+    Careful: fp16 ends at 65,504; larger values are cut off there, and the log says so.
+    """
 
     every: Annotated[StrictInt, Field(ge=0)] = 250
-    """Save a checkpoint every this many steps; 0 saves only at the end."""
+    """Save a checkpoint every this many steps; 0 saves only at the end. A checkpoint is a LoRA to try and, for the
+    newest two, the state from which `slipstream resume` goes on.
+
+    Unit: updates.
+    Change it when: the best step is passed quickly (small sets: 100), or disk space is short.
+    """
 
     keep: Annotated[StrictInt, Field(ge=0)] = 4
-    """How many of the newest checkpoints stay on disk (4-12 is usual); 0 keeps all."""
+    """How many of the newest checkpoints stay on disk (4-12 is usual); 0 keeps all. A new one is written before an old
+    one goes.
+
+    Careful: the best checkpoint is often not the last; keep enough of them to go back before it overfitted.
+    """
+
+    keep_every: Annotated[StrictInt, Field(ge=0)] = 0
+    """Checkpoints whose step is a multiple of this are never removed, and do not count among the newest `keep`; 0 makes
+    no exceptions.
+
+    Unit: updates, a multiple of `every`.
+    Change it when: the run is long and you want a trace of it without keeping every checkpoint.
+    """

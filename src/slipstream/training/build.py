@@ -24,6 +24,7 @@ from slipstream.training.checkpoint import (
     changes_since,
     export_lora,
     newest_step,
+    range_warning,
     restore,
     save_checkpoint,
 )
@@ -87,7 +88,8 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
     adapted = prepare_transformer(setting, reporter, resumes=newest_step(run.checkpoints) > 0)
     write_json(run.manifest, manifest(setting, adapted))
     state = fresh_state(setting.config, adapted.lora, setting.optimizer, setting.compute.device)
-    policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[setting.config.save.dtype], setting.config.save.keep)
+    save = setting.config.save
+    policy = CheckpointPolicy(run.checkpoints, run.name, DTYPES[save.dtype], save.keep, save.keep_every)
     metadata = lora_metadata(setting, adapted.adapter)
     if restore(policy, state):
         reporter.log(f"resumed after step {state.step}")
@@ -198,6 +200,9 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         with reporter.phase("save checkpoint", may_stop=False):
             path = save_checkpoint(prepared.policy, state, prepared.metadata)
         reporter.log(f"saved {path.name}")
+
+        if warning := range_warning(state, prepared.policy.dtype):
+            reporter.log(warning)
 
     def finish() -> None:
         export_lora(prepared.run.lora, prepared.policy.dtype, state, prepared.metadata)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from slipstream.adapters.branches import BranchSet
+from slipstream.adapters.branches import BranchSet, beyond_range
 from slipstream.adapters.files import load_lora, save_lora
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError, RunError
@@ -55,12 +55,16 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Where and how checkpoints are written. `keep` newest LoRAs stay (0 = all)."""
+    """Where and how checkpoints are written, and which stay.
+
+    The newest `keep` LoRAs stay (0 = all), and besides them those whose step is a multiple of `keep_every` (0 = none).
+    """
 
     folder: Path
     name: str
     dtype: torch.dtype
     keep: int
+    keep_every: int = 0
 
 
 def lora_path(policy: CheckpointPolicy, step: int) -> Path:
@@ -87,6 +91,19 @@ def export_lora(path: Path, dtype: torch.dtype, state: TrainingState, metadata: 
     """Write the LoRA as it is used, without the training adapter."""
     with state.as_used():
         save_lora(path, state.lora, dtype, {**metadata, "steps": str(state.step)})
+
+
+def range_warning(state: TrainingState, dtype: torch.dtype) -> str | None:
+    """What a file of this dtype cannot hold of the LoRA, in a sentence; None where it holds all."""
+    with state.as_used():
+        names = beyond_range(state.lora, dtype)
+    if not names:
+        return None
+    count, largest = len(state.lora.branches), torch.finfo(dtype).max
+    return (
+        f"warning: {len(names)} of {count} modules hold values beyond {largest:,.0f}, the largest of save.dtype, such "
+        f"as {names[0]}: the file has them cut off there. bf16 could hold them."
+    )
 
 
 def restore(policy: CheckpointPolicy, state: TrainingState) -> int:
@@ -188,9 +205,12 @@ def _settings_misfit(packed: Mapping[str, Any], state: TrainingState) -> str | N
 
 
 def _prune(policy: CheckpointPolicy) -> None:
-    """Keep the newest `keep` LoRAs and the newest two states (the older one in case the newest cannot be read)."""
-    label = re.compile(re.escape(policy.name) + r"_\d{9}\.safetensors")
-    loras = sorted(path for path in policy.folder.glob("*.safetensors") if label.fullmatch(path.name))
+    """Remove LoRAs that nothing keeps, and all but the newest two states (the older one in case the newest cannot be
+    read)."""
+    label = re.compile(re.escape(policy.name) + r"_(\d{9})\.safetensors")
+    found = sorted((path.name, path) for path in policy.folder.glob("*.safetensors"))
+    loras = [(int(match[1]), path) for name, path in found if (match := label.fullmatch(name))]
+    passing = [path for step, path in loras if not (policy.keep_every and step % policy.keep_every == 0)]
     states = sorted(policy.folder.glob("state_?????????.pt"))
-    for old in (loras[: -policy.keep] if policy.keep else []) + states[:-2]:
+    for old in (passing[: -policy.keep] if policy.keep else []) + states[:-2]:
         old.unlink(missing_ok=True)
