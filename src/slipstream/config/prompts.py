@@ -41,7 +41,9 @@ FLAGS = {
 }
 """The flags of kohya's, musubi-tuner's and ai-toolkit's prompt files, and what each sets here."""
 
-_ALIASES = {"width": "w", "height": "h", "seed": "d", "cfg": "l", "steps": "s", "am": "m", "network_multiplier": "m"}
+ALIASES = {"width": "w", "height": "h", "seed": "d", "cfg": "l", "steps": "s", "am": "m", "network_multiplier": "m"}
+"""Longer names of flags."""
+
 _FOREIGN = {
     "g": "that is the embedded guidance of other models, which Z-Image has not; CFG is --l",
     "fs": "the shift of Z-Image's schedule is fixed by the model",
@@ -66,7 +68,7 @@ def split_flags(text: str) -> dict[str, Any]:
     parts = _FLAG.split(text)
     settings: dict[str, Any] = {"prompt": parts[0].strip()}
     for flag, value in zip(parts[1::2], parts[2::2], strict=True):
-        name = FLAGS.get(_ALIASES.get(flag, flag))
+        name = FLAGS.get(ALIASES.get(flag, flag))
         if name is None:
             reason = _FOREIGN.get(flag)
             raise ValueError(f"--{flag} is not known here{': ' + reason if reason else ''}; {_HOW}")

@@ -11,14 +11,20 @@ from slipstream.config.panel import PANEL
 Precision = Literal["auto", "bf16", "fp32", "float8", "int8", "nf4"]
 _EXPECTED = "expected auto, bf16, fp32, float8, int8 or nf4"
 _OFF = ("none", "no", "off", "false")
-_ELSEWHERE = {
+ELSEWHERE = {
     "float8": ("fp8", "f8", "qfloat8", "float8_e4m3", "float8_e4m3fn", "float8_e5m2", "fp8_e4m3"),
-    "int8": ("qint8", "uint8", "8bit", "quanto"),
-    "nf4": ("int4", "qint4", "uint4", "4bit", "fp4", "int2", "uint2", "uint3", "uint5", "uint6", "uint7"),
+    "int8": (
+        "qint8", "uint8", "8bit", "quanto", "uint5", "uint6", "uint7", "convrot8", "convrotint5", "convrotint6",
+        "convrotint7",
+    ),
+    "nf4": (
+        "int4", "qint4", "uint4", "4bit", "fp4", "int2", "qint2", "uint2", "uint3", "nvfp4", "convrot4", "convrotint2",
+        "convrotint3", "convrotint4", "convrotbitnet",
+    ),
     "bf16": ("bfloat16",),
     "fp32": ("float32", "float"),
-}
-"""Names that other trainers use, under the name here of what comes nearest."""
+}  # fmt: skip
+"""Names that other trainers use, under the name here of what comes nearest: as large, or the next larger."""
 
 _MEANING = {
     "float8": "8-bit floats (e4m3) with a scale for every row",
@@ -40,7 +46,7 @@ def _explain_precision(value: Any) -> Any:
         raise ValueError(f"got {got}, {_EXPECTED}: without quantization the weights are bf16, so write bf16 or auto")
     if name == "true":
         raise ValueError(f"got true, {_EXPECTED}: say which; float8 is the usual choice on 16 GB")
-    for here, names in _ELSEWHERE.items():
+    for here, names in ELSEWHERE.items():
         if name in names:
             meaning = f" ({_MEANING[here]})" if here in _MEANING else ""
             raise ValueError(f"got {got}, {_EXPECTED}: write {here}{meaning}")

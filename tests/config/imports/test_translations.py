@@ -222,7 +222,7 @@ def test_prompt_flags_become_settings_of_the_prompt():
         "prompt": "a cat", "width": 496, "height": 768, "seed": 3, "steps": 8, "lora_scale": 0.5,
         "negative_prompt": "ugly dogs", "guidance_scale": 0,
     }  # fmt: skip
-    assert second == {"prompt": "plain"}
+    assert second == "plain"
 
 
 def test_the_name_stands_in_for_its_token_and_becomes_a_folder():

@@ -75,18 +75,7 @@ def known(imported: Imported) -> Imported:
     for target in imported.origins:
         if not _exists(target, settings):
             values = _without(values, target.split("."))
-    values = _with_plain_prompts(values)
     return replace(imported, settings=values, report=replace(imported.report, entries=entries))
-
-
-def _with_plain_prompts(settings: dict[str, Any]) -> dict[str, Any]:
-    """Prompts without settings of their own as text; entries that have no text are left out."""
-    sample = settings.get("sample")
-    if not isinstance(sample, Mapping) or not isinstance(sample.get("prompts"), list):
-        return settings
-    given = [prompt for prompt in sample["prompts"] if not isinstance(prompt, Mapping) or prompt.get("prompt")]
-    plain = [p["prompt"] if isinstance(p, Mapping) and list(p) == ["prompt"] else p for p in given]
-    return {**settings, "sample": {**sample, "prompts": plain}}
 
 
 def _exists(target: str | None, settings: Mapping[str, Any]) -> bool:
@@ -95,10 +84,8 @@ def _exists(target: str | None, settings: Mapping[str, Any]) -> bool:
     generic = ".".join("0" if part.isdigit() else part for part in target.split("."))
     if generic in settings or any(name.startswith(f"{generic}.") for name in settings):
         return True
-    if generic == "sample.prompts.0.prompt":
-        return True
     field = settings.get(generic.rpartition(".")[0])
-    return field is not None and "Mapping[" in str(field.annotation)
+    return field is not None and "dict[" in str(field.annotation)
 
 
 def _absent(entry: Entry) -> Entry:

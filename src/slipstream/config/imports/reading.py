@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipstream.config.quantization import ELSEWHERE
+
 _DTYPES = {
     "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16", "half": "fp16", "float": "fp32",
     "fp32": "fp32", "float32": "fp32", "no": "fp32",
 }  # fmt: skip
-
-_WEIGHTS = {
-    "float8": "float8", "qfloat8": "float8", "fp8": "float8", "int8": "int8", "qint8": "int8", "uint8": "int8",
-    "convrot8": "int8", "nf4": "nf4", "int4": "nf4", "qint4": "nf4", "uint4": "nf4", "nvfp4": "nf4", "convrot4": "nf4",
-    "uint2": "nf4", "uint3": "nf4", "uint5": "int8", "uint6": "int8", "uint7": "int8", "convrotint2": "nf4",
-    "convrotint3": "nf4", "convrotint4": "nf4", "convrotint5": "int8", "convrotint6": "int8", "convrotint7": "int8",
-    "convrotbitnet": "nf4",
-}  # fmt: skip
-"""Weight formats of other trainers -> ours of the same or the next larger size (the smallest here has 4 bits)."""
 
 
 def number(value: Any) -> Any:
@@ -44,7 +37,8 @@ def dtype(value: Any) -> Any:
 
 def weight_format(value: Any) -> str | None:
     """The nearest weight format of ours, or None for a name that is not known."""
-    return _WEIGHTS.get(str(value).lower().partition("|")[0])
+    name = str(value).lower().partition("|")[0]
+    return next((here for here, names in ELSEWHERE.items() if name == here or name in names), None)
 
 
 def multiple_of_16(value: Any) -> Any:

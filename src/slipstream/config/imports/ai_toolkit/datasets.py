@@ -70,9 +70,6 @@ def _extension(spot: Spot) -> None:
     if not spot.value:
         return spot.ignore("empty: txt")
     extension = str(spot.value).removeprefix(".")
-    if extension == "json":
-        why = "a JSON file beside each picture; only text files and one JSON or JSONL for the folder are read here"
-        return spot.ignore(why, matters=True)
     spot.put("datasets.0.caption_extension", extension, "" if extension == spot.value else "without the dot")
 
 
@@ -164,18 +161,12 @@ def _caption(spot: Spot) -> None:
     spot.put("datasets.0.default_caption", text(spot.value), "" if spot.value is not None else "none")
 
 
-def _trigger(spot: Spot) -> None:
-    if not spot.value or spot.value == spot.root.get("trigger_word"):
-        return spot.ignore("the job's own trigger word")
-    spot.ignore("one trigger word for the whole training here (job.trigger_word)", matters=True)
-
-
 DATASET: Table = {
     "folder_path": _folder,
     "dataset_path": _folder,
     "type": lacking("pictures only", "image", "sd"),
     "default_caption": _caption,
-    "trigger_word": Rule(_trigger),
+    "trigger_word": take("datasets.0.trigger_word"),
     "random_triggers": _triggers,
     "random_triggers_max": lacking("one of the random triggers is drawn each time", 1),
     "caption_ext": _extension,

@@ -12,7 +12,7 @@ from slipstream.config.imports.ai_toolkit.datasets import DATASET
 from slipstream.config.imports.ai_toolkit.model import MODEL, is_z_image, refuse_family, variant_of_job
 from slipstream.config.imports.ai_toolkit.optimizer import add_defaults
 from slipstream.config.imports.ai_toolkit.output import DEFAULT_RANK, NETWORK, SAVE
-from slipstream.config.imports.ai_toolkit.sample import SAMPLE
+from slipstream.config.imports.ai_toolkit.sample import SAMPLE, tidy_prompts
 from slipstream.config.imports.ai_toolkit.steps import updates
 from slipstream.config.imports.ai_toolkit.train import TRAIN
 from slipstream.config.imports.imported import Imported
@@ -191,6 +191,7 @@ def _import_process(
     if place is not None and "job.name" in draft.written:
         draft.set("job.name", f"{draft.settings['job']['name']}_{place}", "config.name")
     _add_defaults(draft, process)
+    tidy_prompts(draft.settings)
     return Imported(draft.settings, draft.report, dict(draft.written))
 
 

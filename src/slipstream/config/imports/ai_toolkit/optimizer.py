@@ -37,6 +37,15 @@ _AUTOMAGIC = "Automagic adapts a rate per weight; Adafactor, which it grew from,
 _DECAYS = {"adamw": 0.01, "adamw8bit": 0.01, "prodigy": 0.0, "adafactor": 0.0, "lion": 0.0, "lion8bit": 0.0}
 """Weight decay of their packages' own defaults, which hold there where the file names none."""
 
+_ARGUMENTS: Mapping[str, Mapping[str, str | None]] = {
+    "prodigy": {"decouple": "weight_decouple", "use_bias_correction": "bias_correction", "slice_p": None,
+                "fsdp_in_use": None},
+    "adamw8bit": {"percentile_clipping": None, "block_wise": None, "decouple": None},
+    "lion": {"use_triton": None},
+    "lion8bit": {"percentile_clipping": None, "block_wise": None},
+}  # fmt: skip
+"""Arguments that the packages here call otherwise, or (None) do without."""
+
 _SCHEDULES = {"constant": "constant", "cosine": "cosine", "polynomial": "polynomial", "rex": "rex"}
 
 
@@ -89,16 +98,22 @@ def _betas(spot: Spot) -> None:
 
 @decide("training.optimizer_args", "training.eps")
 def _eps(spot: Spot) -> None:
-    if isinstance(spot.value, list):
-        return spot.put("training.optimizer_args.eps", spot.value)
+    if isinstance(spot.value, list) and len(spot.value) == 2:
+        spot.also("training.optimizer_args.eps2", number(spot.value[1]))
+        return spot.put("training.optimizer_args.eps1", number(spot.value[0]), "eps1 and eps2 here")
     spot.put("training.eps", number(spot.value))
 
 
 @decide("training.optimizer_args")
 def _argument(spot: Spot) -> None:
+    optimizer = optimizer_of(_train(spot))
     if _plain(_train(spot).get("optimizer")).startswith("automagic"):
         return spot.ignore("an option of Automagic alone", matters=True)
-    spot.put(f"training.optimizer_args.{spot.name}", spot.value)
+    name = _ARGUMENTS.get(optimizer, {}).get(spot.name, spot.name)
+    if name is None:
+        return spot.ignore("a way of computing, with the same result")
+    why = "" if name == spot.name else f"called {name} by the package used here"
+    spot.put(f"training.optimizer_args.{name}", spot.value, why)
 
 
 def _train(spot: Spot) -> Mapping[str, Any]:

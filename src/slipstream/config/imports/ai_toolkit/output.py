@@ -85,13 +85,11 @@ def _factor(spot: Spot) -> None:
     spot.put("target.lokr_factor", number(spot.value))
 
 
-@decide("target.rank", "target.alpha")
+@decide("target.lokr_full_rank")
 def _full_rank(spot: Spot) -> None:
     if str(spot.group.get("type", "lora")).lower() != "lokr":
         return spot.ignore("only LoKr has it")
-    if not spot.value:
-        return spot.ignore("off: the rank counts")
-    spot.ignore("its larger matrix is whole there; here target.rank bounds it", matters=True)
+    spot.put("target.lokr_full_rank", bool(spot.value))
 
 
 NETWORK: Table = {

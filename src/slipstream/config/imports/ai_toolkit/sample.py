@@ -9,6 +9,7 @@ from slipstream.config.imports.ai_toolkit.model import variant_of_job
 from slipstream.config.imports.ai_toolkit.steps import in_updates
 from slipstream.config.imports.reading import group, multiple_of_16, number, text
 from slipstream.config.imports.rules import Items, Rule, Spot, Table, decide, lacking, skip, take
+from slipstream.config.prompts import ALIASES, FLAGS
 
 _GUIDANCE = "their scale g means prediction + g * (prediction - negative), which is a CFG of g + 1"
 _TURBO_GUIDANCE = "Turbo has its guidance baked in: 0 is what it is used with"
@@ -85,13 +86,7 @@ def _is_disabled(spot: Spot) -> bool:
     return bool(group(spot.root, "train").get("disable_sampling"))
 
 
-FLAGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "w": ("width", multiple_of_16), "h": ("height", multiple_of_16), "d": ("seed", number), "seed": ("seed", number),
-    "l": ("guidance_scale", number), "cfg": ("guidance_scale", number), "s": ("steps", number),
-    "steps": ("steps", number), "m": ("lora_scale", number), "network_multiplier": ("lora_scale", number),
-    "n": ("negative_prompt", str),
-}  # fmt: skip
-"""Flags in a prompt's text -> our setting of a prompt."""
+_READ: Mapping[str, Callable[[Any], Any]] = {"width": multiple_of_16, "height": multiple_of_16, "negative_prompt": str}
 
 
 def with_flags(prompt: str, variant: str) -> dict[str, Any]:
@@ -104,9 +99,8 @@ def with_flags(prompt: str, variant: str) -> dict[str, Any]:
     result: dict[str, Any] = {"prompt": first.strip()}
     for flag in flags:
         name, _, value = flag.strip().partition(" ")
-        if name in FLAGS:
-            setting, read = FLAGS[name]
-            result[setting] = read(value.strip())
+        if (setting := FLAGS.get(ALIASES.get(name, name))) is not None:
+            result[setting] = _READ.get(setting, number)(value.strip())
     if "guidance_scale" in result:
         result["guidance_scale"] = cfg_of(result["guidance_scale"], variant)[0]
     if "steps" in result:
@@ -185,3 +179,12 @@ SAMPLE: Table = {
     "fps": _VIDEO,
     "do_cfg_norm": lacking("guidance is not rescaled"),
 }
+
+
+def tidy_prompts(settings: dict[str, Any]) -> None:
+    """Write prompts without settings of their own as plain text; drop what has settings and no text."""
+    sample = settings.get("sample")
+    if not isinstance(sample, dict) or not isinstance(sample.get("prompts"), list):
+        return
+    given = [prompt for prompt in sample["prompts"] if isinstance(prompt, dict) and prompt.get("prompt")]
+    sample["prompts"] = [prompt["prompt"] if list(prompt) == ["prompt"] else prompt for prompt in given]

@@ -201,6 +201,13 @@ def _reg_weight(spot: Spot) -> None:
     spot.merged("datasets.0.loss_multiplier", weight, "for every regularization set")
 
 
+@decide("training.max_loss")
+def _max_loss(spot: Spot) -> None:
+    if not spot.value:
+        return spot.ignore("off, as it is by default")
+    spot.put("training.max_loss", number(spot.value), "a loss above it has no gradient there; here its step is skipped")
+
+
 def _dtype(spot: Spot) -> None:
     if str(spot.value) in ("fp16", "float16"):
         return spot.ignore("fp16 overflows in Z-Image; the base is kept in bf16 and the LoRA in fp32", matters=True)
@@ -224,7 +231,7 @@ TRAIN: Table = {
     "next_sample_timesteps": skip("belongs to a timestep type that is not here"),
     "loss_type": _loss,
     "noise_offset": take("training.noise_offset", number),
-    "max_loss": take("training.max_loss", number),
+    "max_loss": _max_loss,
     "max_loss_debug": skip("printing only"),
     "max_grad_norm": take("training.max_grad_norm", number),
     "ema_config": Group(
