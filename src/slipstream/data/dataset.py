@@ -22,6 +22,7 @@ class Example:
 
     Args:
         index: its place in `Dataset.examples`.
+        folder: the place of its dataset in `Dataset.folders`.
         captions: every form in which its caption is trained.
         dropped_captions: what stands in the place of each form when the caption is dropped.
         lora_weight: strength of the LoRA in its batches.
@@ -31,6 +32,7 @@ class Example:
     """
 
     index: int
+    folder: int
     image: ImageFile
     bucket: Bucket
     captions: tuple[CaptionVariant, ...]
@@ -124,7 +126,7 @@ def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool
         needs_blank_caption: the empty caption is asked for besides those of the draws.
 
     Raises:
-            DataError: no folder is given, one cannot be used, all its pictures are too small, a crop leaves nothing
+        DataError: no folder is given, one cannot be used, all its pictures are too small, a crop leaves nothing
             that its mask lets count, or the folders preserve different captions.
         CaptionError: a caption file cannot be read.
     """
@@ -137,9 +139,9 @@ def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool
     warnings: list[str] = []
     num_images = num_repeated = 0
     folders = tuple(scan_folder(one) for one in settings)
-    for scan in folders:
+    for number, scan in enumerate(folders):
         before = len(examples)
-        too_small, notes, repeated = _sort_into_buckets(scan, examples)
+        too_small, notes, repeated = _sort_into_buckets(number, scan, examples)
         if len(examples) == before:
             raise _all_too_small(scan, too_small)
         skipped += [*scan.skipped, *too_small]
@@ -151,7 +153,7 @@ def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool
     )
 
 
-def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[Skipped], list[str], int]:
+def _sort_into_buckets(number: int, scan: FolderScan, examples: list[Example]) -> tuple[list[Skipped], list[str], int]:
     """Append the folder's examples; returns pictures too small for any bucket, warnings, repeated buckets."""
     settings = scan.settings
     too_small: list[Skipped] = []
@@ -169,7 +171,7 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
         repeats.update(choice.repeated)
         captions = caption_variants(image, settings)
         for bucket in choice.buckets:
-            examples.append(_example(len(examples), image, bucket, settings, captions))
+            examples.append(_example((len(examples), number), image, bucket, settings, captions))
     notes += _caption_notes(scan)
     for resolution, count in sorted(repeats.items()):
         notes.append(
@@ -180,10 +182,16 @@ def _sort_into_buckets(scan: FolderScan, examples: list[Example]) -> tuple[list[
 
 
 def _example(
-    index: int, image: ImageFile, bucket: Bucket, settings: DatasetSettings, captions: tuple[CaptionVariant, ...]
+    place: tuple[int, int],
+    image: ImageFile,
+    bucket: Bucket,
+    settings: DatasetSettings,
+    captions: tuple[CaptionVariant, ...],
 ) -> Example:
+    index, folder = place
     return Example(
         index=index,
+        folder=folder,
         image=image,
         bucket=bucket,
         captions=captions,

@@ -15,6 +15,7 @@ from slipstream.config.run_config import RunConfig, dump_yaml
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
+from slipstream.training.dataset_facts import dataset_facts
 from slipstream.training.pictures import picture_facts
 from slipstream.training.setting import Setting
 from slipstream.training.stages import Adapted
@@ -87,6 +88,7 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
             "fingerprint": dataset_fingerprint(dataset),
             "num_images": dataset.num_images,
             "num_examples": len(dataset.examples),
+            "folders": dataset_facts(dataset),
             "buckets": [
                 {"width": bucket.width, "height": bucket.height, "examples": examples}
                 for bucket, examples, _ in dataset.bucket_table()

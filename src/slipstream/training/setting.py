@@ -18,6 +18,7 @@ from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.runs.layout import RunDir
+from slipstream.training.dataset_facts import caption_warnings, dataset_lines
 from slipstream.training.device import Compute, choose_compute
 from slipstream.training.objective_settings import require_noise_levels
 from slipstream.training.optimizer_stage import settle_optimizer
@@ -62,14 +63,15 @@ class Setting:
         lines = [f"model: {self.config.model.name_or_path} ({facts.label})"]
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [
-            *lines, self._adapter_line(), *self.compute.reasons, self._checkpointing_line(),
-            self.optimizer.line, f"cache: {self.latent_cache.root}",
+            *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
+            self._checkpointing_line(), self.optimizer.line, f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:
         """Pictures left out, what looks like a mistake in the data, and settings without an effect, one line each."""
         skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
-        return [*skipped, *(f"warning: {line}" for line in (*self.dataset.warnings, *self.optimizer.notes))]
+        doubts = (*self.dataset.warnings, *caption_warnings(self.captions, self.model.parts), *self.optimizer.notes)
+        return [*skipped, *(f"warning: {line}" for line in doubts)]
 
     def _checkpointing_line(self) -> str:
         if self.config.training.gradient_checkpointing == "none":
