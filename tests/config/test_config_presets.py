@@ -15,6 +15,11 @@ IMAGES = {
     "turbo_style": 30,
     "turbo_small_set": 8,
     "de_turbo_long": 80,
+    "vram_8gb": 20,
+    "vram_12gb": 20,
+    "vram_16gb": 20,
+    "vram_24gb": 20,
+    "vram_80gb": 20,
     "tiny_demo": 24,
 }
 
@@ -59,3 +64,30 @@ def test_an_unknown_preset():
     with pytest.raises(ConfigError, match="no preset is called 'turbo-styl'") as caught:
         presets.preset_text("turbo-styl")
     assert caught.value.fix == "did you mean turbo_style?"
+
+
+@pytest.mark.parametrize("name", ["turbo-character", "Turbo_Character", " turbo_character "])
+def test_dashes_and_capitals_do_not_matter(name):
+    assert presets.preset_text(name) == presets.preset_text("turbo_character")
+
+
+def test_every_preset_is_in_one_group():
+    assert sorted(name for names in presets.PRESET_GROUPS.values() for name in names) == sorted(IMAGES)
+
+
+def test_tiers_get_lighter_with_less_memory(tmp_path):
+    tiers = {gb: load(f"vram_{gb}gb", tmp_path) for gb in (8, 12, 16, 24, 80)}
+    kept = {gb: tier.quantization.transformer for gb, tier in tiers.items()}
+    assert kept == {8: "nf4", 12: "float8", 16: "float8", 24: "bf16", 80: "bf16"}
+    full = {gb for gb, tier in tiers.items() if tier.training.gradient_checkpointing == "full"}
+    assert full == {8, 12, 16, 24}, "on a big card nothing that saves memory at the cost of time is on"
+    assert {gb: max(tier.datasets[0].resolutions) for gb, tier in tiers.items()} == {
+        8: 768, 12: 1024, 16: 1024, 24: 1024, 80: 1024,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in presets.PRESETS if not name.startswith("vram")])
+def test_presets_for_a_purpose_save_no_memory_by_themselves(name, tmp_path):
+    config = load(name, tmp_path)
+    assert (config.quantization.transformer, config.quantization.text_encoder) == ("auto", "auto")
+    assert config.training.gradient_checkpointing == "none"

@@ -26,14 +26,17 @@ def models_command() -> None:
 
 
 def presets_command(name: str | None) -> None:
-    """List presets or print one as YAML."""
-    from slipstream.config.presets import list_presets, preset_text
+    """List presets by group or print one as YAML."""
+    from slipstream.config.presets import PRESET_GROUPS, list_presets, preset_text
 
     if name is not None:
         print(preset_text(name), end="")
         return
-    for preset, description in list_presets():
-        out.print(f"[bold]{preset:18}[/bold] {escape(description)}")
+    descriptions = dict(list_presets())
+    for group, names in PRESET_GROUPS.items():
+        out.print(f"[dim]{escape(group)}[/dim]")
+        for preset in names:
+            out.print(f"  [bold]{preset:16}[/bold] {escape(descriptions[preset])}")
 
 
 def check_command(

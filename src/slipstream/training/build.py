@@ -129,6 +129,7 @@ def preview_stage(
         shift_at=setting.model.load_shift().at,
         device=setting.compute.device,
         latent_downscale=codec.downscale,
+        max_batch=previews_at_once(setting),
         at_lora_scale=scaled([(adapted.lora, 1.0)]),
     )
     facts = {"model": setting.config.model.name_or_path, "lora": run.name, "training_adapter": adapted.adapter.state}
@@ -145,6 +146,11 @@ def preview_stage(
         dtype=DTYPES[setting.config.save.dtype],
         facts=facts,
     )
+
+
+def previews_at_once(setting: Setting) -> int:
+    """One picture after the other where memory is scarce: a batch of them can need more than training does."""
+    return 1 if setting.config.training.gradient_checkpointing == "full" else Renderer.max_batch
 
 
 def step_settings(setting: Setting) -> StepSettings:

@@ -76,7 +76,10 @@ class Setting:
     def _checkpointing_line(self) -> str:
         if self.config.training.gradient_checkpointing == "none":
             return "gradient checkpointing: none (every activation is kept: fastest)"
-        return "gradient checkpointing: full (each block runs again in the backward pass: slower, far less memory)"
+        return (
+            "gradient checkpointing: full (each block runs again in the backward pass: slower, far less memory; "
+            "previews are drawn one at a time)"
+        )
 
     def _adapter_line(self) -> str:
         if self.adapter is not None:
