@@ -34,12 +34,20 @@ CARRIERS = (
 READ_WHILE_LOADING = {"sample.prompts_file"}
 """Settings that loading a config turns into others: none is left for the training (tests/config/test_prompts.py)."""
 
+PRESERVATION = {
+    "turbo": "{class_word: picture}",
+    "de_turbo": "{kind: blank_prompt}",
+    "base": "{kind: blank_prompt, multiplier: 0.5}",
+}
+"""Each of the panels that may stand there, by the variant whose config holds it."""
+
 Reads = set[tuple[type[BaseModel], str]]
 CONFIG = """\
 job: {{name: all_read, trigger_word: felt, output_dir: {output}}}
 model: {{variant: {variant}, name_or_path: {model}}}
 target: {{rank: 1, target_modules: [attention.to_q]}}
-training: {{steps: 2, optimizer: adamw, loss_type: huber, ema: {{decay: 0.5}}}}
+training: {{steps: 2, optimizer: adamw, loss_type: huber, ema: {{decay: 0.5}},
+  preservation: {preservation}, contrastive_guidance: {{scale: 2.0}}}}
 datasets: [{{path: {data}, resolutions: [64], mask: {{source: alpha}}}}]
 sample: {{every: 0, at_start: false, width: 64, height: 64, steps: 1, prompts: ["a [trigger] emoji of fox"]}}
 advanced: {{differential_guidance: {{scale: 2.0}}}}
@@ -104,7 +112,11 @@ def write_config(tmp_path: Path):
     def write(variant: str) -> Path:
         path = tmp_path / f"{variant}.yaml"
         model = "tiny/" + variant.replace("_", "-")
-        path.write_text(CONFIG.format(output=tmp_path / "runs", variant=variant, model=model, data=data))
+        path.write_text(
+            CONFIG.format(
+                output=tmp_path / "runs", variant=variant, model=model, data=data, preservation=PRESERVATION[variant]
+            )
+        )
         return path
 
     return write
@@ -127,12 +139,15 @@ def train_in_this_process(config: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_a_training_reads_every_setting(write_config, tmp_path, monkeypatch):
+    from slipstream.training.objective_settings import objective_settings
     from slipstream.training.setting import settle
 
     with recorded() as reads:
         assert train_in_this_process(write_config("turbo"), monkeypatch) == 0
         for variant in ("de_turbo", "base"):
-            settle(load_config(write_config(variant))).describe()
+            config = load_config(write_config(variant))
+            settle(config).describe()
+            objective_settings(config)
     assert (tmp_path / "runs/all_read/all_read.safetensors").is_file()
     assert unread(reads) == []
 

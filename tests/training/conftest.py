@@ -65,6 +65,14 @@ class Bench:
 
         return TrainingState(self.lora, optimizer or torch.optim.SGD(self.lora.parameters(), lr=0.0), ema)
 
+    @property
+    def model(self) -> Any:
+        """What an objective sees."""
+        from slipstream.objectives.objective import Model
+        from slipstream.training.step import without_lora
+
+        return Model(self.predict, without_lora(self.predict, self.lora), self.texts[1])
+
     def gradients(self) -> Tensor:
         """All gradients of the LoRA as one vector."""
         return torch.cat([parameter.grad.flatten() for parameter in self.lora.parameters()])

@@ -16,8 +16,11 @@ class DifferentialGuidancePanel(BaseModel):
     model_config = PANEL
 
     scale: Annotated[StrictFloat, Field(gt=0, le=20)] = 3.0
-    """Factor on the distance between prediction and target. Start at 3; 2 if previews turn too sharp or
-    noisy, 4 if learning is slow. 1 changes nothing."""
+    """Factor on the distance between prediction and target. Start at 3; 2 if previews turn too sharp or noisy, 4 if
+    learning is slow. 1 changes nothing.
+
+    Formula: target = prediction + scale * (target - prediction), the prediction held constant.
+    """
 
 
 class AdvancedPanel(BaseModel):
@@ -26,9 +29,14 @@ class AdvancedPanel(BaseModel):
     model_config = PANEL
 
     differential_guidance: DifferentialGuidancePanel | None = None
-    """Aims past the target for faster learning. Off when left out. With `mse` it multiplies gradients by the
-    scale and nothing else, which AdamW mostly evens out: what stays is its effect through gradient clipping
-    and eps."""
+    """Aims past the target, in the direction the prediction is wrong. Off when left out;
+    `differential_guidance: {scale: 3}` turns it on.
+
+    Change it when: you use preservation and the LoRA learns too little beside it (a lower multiplier does the same).
+    Careful: it is no faster by itself. With `mse` and `wavelet` every gradient of the pictures is exactly `scale`
+    times as large, which Adam evens out: what stays is more clipping by max_grad_norm, less say of eps, and more
+    weight against preservation. With `mae` it changes no gradient at all; with the hubers more errors count linearly.
+    """
 
     log_every: Annotated[StrictInt, Field(ge=0)] = 10
     """Write a TensorBoard point every this many steps; 0 is off. `metrics.jsonl` has every step anyway.

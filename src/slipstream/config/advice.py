@@ -44,6 +44,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *_unread(config),
         *_noise(config),
         *optimizer_advice(config),
+        *_preserved(config),
     ]
 
 
@@ -230,6 +231,19 @@ def _unread(config: RunConfig) -> Iterator[str]:
             yield (
                 f"training.{name} {value:g} is not read with training.{switch} {chosen}: only with "
                 f"{' or '.join(choices)}."
+            )
+
+
+def _preserved(config: RunConfig) -> Iterator[str]:
+    preservation = config.training.preservation
+    if preservation is None or preservation.kind != "blank_prompt" or config.job.trigger_word:
+        return
+    for number, panel in enumerate(config.datasets):
+        if panel.caption_dropout > 0 and panel.regularization is None:
+            yield (
+                f"datasets.{number}.caption_dropout {panel.caption_dropout:g} teaches the blank prompt what "
+                "training.preservation holds it back from: set it to 0, or give a trigger word, which dropped "
+                "captions keep."
             )
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from slipstream.config.fields import Panel, fields_of, panels_at, settings_of, split_help
 from slipstream.config.hints import hint_for
+from slipstream.config.regularization import PRESERVATION_KINDS
 from slipstream.config.variants import VARIANTS
 from slipstream.core.errors import ConfigError
 
@@ -36,6 +37,12 @@ _EXPECTED = {
     "too_short": "at least {min_length} of them",
     "string_too_short": "some text",
 }
+
+_TAGS: dict[Path, tuple[str, tuple[str, ...]]] = {
+    ("model",): ("variant", tuple(VARIANTS)),
+    ("training", "preservation"): ("kind", PRESERVATION_KINDS),
+}
+"""Groups that are one of several panels: by which setting, and its choices."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,9 @@ def _problem(finding: Mapping[str, Any], root: Panel) -> Problem:
     if kind == "value_error":
         return Problem(dotted(path), str(context["error"]))
     if kind == "union_tag_invalid":
-        path, kind, context = (*path, "variant"), "literal_error", {"expected": _one_of(VARIANTS)}
-        finding = {**finding, "input": finding["input"].get("variant")}
+        key, choices = _TAGS[path]
+        path, kind, context = (*path, key), "literal_error", {"expected": _one_of(choices)}
+        finding = {**finding, "input": finding["input"].get(key)}
     if kind == "invalid_key":
         return Problem(dotted(path), f"got the key {path[-1]!r}, expected a name")
     if kind == "missing":
@@ -93,9 +101,11 @@ def _problem(finding: Mapping[str, Any], root: Panel) -> Problem:
 
 
 def _without_tag(location: Path) -> Path:
-    """Pydantic puts the variant between `model` and the setting; users do not write it there."""
-    if len(location) > 1 and location[0] == "model" and location[1] in VARIANTS:
-        return (location[0], *location[2:])
+    """Pydantic puts the choice between a group and its setting (`model.turbo.name`); users do not write it there."""
+    for group, (_, choices) in _TAGS.items():
+        length = len(group)
+        if location[:length] == group and len(location) > length and location[length] in choices:
+            return (*group, *location[length + 1 :])
     return location
 
 
@@ -160,8 +170,8 @@ def _suggestion(key: str, path: str, names: list[str], parent: Path, root: Panel
 
 def _nearest_choice(path: Path, root: Panel, value: Any) -> str | None:
     """For a setting with fixed choices, the one nearest in spelling."""
-    if path and path[-1] == "variant":
-        choices: list[str] = list(VARIANTS)
+    if path[:-1] in _TAGS and path[-1] == _TAGS[path[:-1]][0]:
+        choices = list(_TAGS[path[:-1]][1])
     else:
         field = fields_of(panels_at(root, path[:-1])).get(str(path[-1])) if path else None
         choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)] if field else []

@@ -76,6 +76,15 @@ RENAMED = {
     "unload_text_encoder": "training.text_encoder",
     "unload_te": "training.text_encoder",
     "quantize_te": "quantization.text_encoder",
+    "diff_output_preservation": "training.preservation",
+    "diff_output_preservation_class": "training.preservation.class_word",
+    "diff_output_preservation_multiplier": "training.preservation.multiplier",
+    "blank_prompt_preservation": "training.preservation",
+    "blank_prompt_preservation_multiplier": "training.preservation.multiplier",
+    "output_preservation": "training.preservation",
+    "dop": "training.preservation",
+    "do_guidance_loss": "training.contrastive_guidance",
+    "guidance_loss_target": "training.contrastive_guidance.scale",
     "do_differential_guidance": "advanced.differential_guidance",
     "differential_guidance_scale": "advanced.differential_guidance.scale",
 }
@@ -83,9 +92,6 @@ RENAMED = {
 ABSENT = {
     "low_vram": "there is no low-VRAM mode in this version",
     "layer_offloading": "layer offloading is not in this version",
-    "diff_output_preservation": "output preservation (DOP) is not in this version",
-    "output_preservation": "output preservation (DOP) is not in this version",
-    "dop": "output preservation (DOP) is not in this version",
     "compile": "compilation is not in this version",
     "epochs": "the length is given in training.steps; `slipstream plan` shows how many epochs they are",
 }

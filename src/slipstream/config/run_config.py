@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from slipstream.config.advanced import AdvancedPanel
+from slipstream.config.combinations import refuse_nonsense
 from slipstream.config.datasets import DatasetPanel
 from slipstream.config.errors import config_error, describe
 from slipstream.config.job import JobPanel
@@ -56,6 +57,8 @@ class RunConfig(BaseModel):
 
     advanced: AdvancedPanel = AdvancedPanel()
     """ADVANCED: differential guidance, logging, the cache folder."""
+
+    _makes_sense = model_validator(mode="after")(refuse_nonsense)
 
 
 def parse_config(

@@ -18,6 +18,7 @@ from pydantic import (
 from slipstream.config.ema import EmaPanel
 from slipstream.config.optimizers import known_optimizer, plain_arguments
 from slipstream.config.panel import PANEL
+from slipstream.config.regularization import ContrastiveGuidancePanel, PreservationPanel
 
 LrSchedule = Literal["constant", "cosine", "linear", "polynomial", "cosine_restarts", "rex"]
 LossType = Literal["mse", "mae", "huber", "pseudo_huber", "wavelet"]
@@ -308,6 +309,23 @@ class TrainingPanel(BaseModel):
     Unit: share of the noise's standard deviation.
     Change it when: a set of night or high-key pictures comes out grey; 0.03-0.1.
     Careful: it changes what the model takes for noise; large values fog previews.
+    """
+
+    preservation: PreservationPanel | None = None
+    """Keeps pictures without the trigger word as they were, so that the LoRA acts only when asked for. Off when left
+    out; `preservation: {class_word: person}` is DOP, `{kind: blank_prompt}` holds the blank prompt instead.
+
+    Change it when: the LoRA bleeds: people, animals or styles of the same kind change without the trigger word. First
+    train without it, to have a baseline.
+    Careful: a step takes about twice as long, and styles come out somewhat weaker at the same number of steps.
+    """
+
+    contrastive_guidance: ContrastiveGuidancePanel | None = None
+    """Learns what the captions add to the blank prompt, overdrawn. Off when left out;
+    `contrastive_guidance: {scale: 1.5}` turns it on.
+
+    Change it when: the LoRA's pictures stay pale, or follow the prompt too little, at the guidance they are drawn with.
+    Careful: it bakes guidance in: with CFG on top pictures burn out.
     """
 
     ema: EmaPanel | None = None

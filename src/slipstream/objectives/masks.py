@@ -1,4 +1,8 @@
-"""Weights of latent cells: a mask says where a picture counts, and does not change how much it counts."""
+"""Weights of latent cells: a mask says where a picture counts, and does not change how much it counts.
+
+Where a set has a prior weight w, the mask's dark side pulls towards the model without LoRA: the same mean with 1 - mask
+as weights, times w. So at w = 1 the outside counts as much as the inside, whatever their areas.
+"""
 
 from __future__ import annotations
 

@@ -28,6 +28,12 @@ from slipstream.runs.metrics import read_metrics
 
 PICTURE_BUDGET_BYTES = 5_000_000
 WEIGHT_BUDGET_BYTES = 2_000_000
+LOSS_PARTS = {
+    "velocity": "Loss: pictures",
+    "mask_prior": "Loss: outside of masks",
+    "preservation": "Loss: preservation",
+}
+"""The loss by term, drawn where a run has several terms."""
 _MOST_PICTURES = 240
 _MOST_WEIGHT_PROMPTS = 24
 _MOST_STEPS = 24
@@ -173,6 +179,7 @@ def curves(rows: Sequence[Mapping[str, float]]) -> list[Curve]:
     average = f"dots: updates; line: average over about {smoothing_window(len(column(rows, 'loss')))}"
     drawn = [
         _curve(rows, "loss", "Loss", average, noisy=True),
+        *(_curve(rows, f"loss_{key}", title, average, noisy=True) for key, title in LOSS_PARTS.items()),
         _curve(rows, "learning_rate", "Learning rate", "", noisy=False),
         _curve(rows, "grad_norm", "Gradient norm", "before clipping", noisy=True),
     ]

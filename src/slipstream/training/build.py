@@ -31,7 +31,7 @@ from slipstream.training.checkpoint import (
 from slipstream.training.device import DTYPES, peak_memory_gib
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.loop import Requests, TrainingJob
-from slipstream.training.objective_settings import noise_levels, objective_settings
+from slipstream.training.objective_settings import needs_blank_caption, noise_levels, objective_settings
 from slipstream.training.optimizer_stage import fresh_state, rate_at
 from slipstream.training.optimizers import current_rate
 from slipstream.training.preview_stage import PreviewStage, scaled
@@ -53,6 +53,7 @@ class Prepared:
     policy: CheckpointPolicy
     metadata: Mapping[str, str]
     loader: Loader
+    features: Features
     previews: PreviewStage | None
 
 
@@ -105,6 +106,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         policy=policy,
         metadata=metadata,
         loader=Loader(setting.dataset, sampler, latents, features),
+        features=features,
         previews=preview_stage(setting, run, reporter, adapted, state, features, codec),
     )
 
@@ -153,7 +155,7 @@ def previews_at_once(setting: Setting) -> int:
     return 1 if setting.config.training.gradient_checkpointing == "full" else Renderer.max_batch
 
 
-def step_settings(setting: Setting) -> StepSettings:
+def step_settings(setting: Setting, features: Features) -> StepSettings:
     """The training panel's share of an update."""
     config, training = setting.config, setting.config.training
     return StepSettings(
@@ -166,6 +168,7 @@ def step_settings(setting: Setting) -> StepSettings:
         objective=objective_settings(config),
         noise_offset=training.noise_offset,
         max_loss=training.max_loss,
+        blank_text=features("") if needs_blank_caption(config) else None,
     )
 
 
@@ -180,7 +183,7 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     """The job that `loop.train` runs."""
     setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
-    settings = step_settings(setting)
+    settings = step_settings(setting, prepared.features)
     predict = predictor(prepared.adapted.transformer, training_blocks(setting))
     batches_per_epoch = prepared.loader.batches_per_epoch
     timing = {"started": 0.0}
@@ -196,6 +199,7 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
             step,
             loss=result.loss,
             grad_norm=result.grad_norm,
+            parts=result.parts,
             learning_rate=current_rate(state.optimizer),
             seconds=time.perf_counter() - timing["started"],
             epoch=step * training.gradient_accumulation / batches_per_epoch,

@@ -29,11 +29,31 @@ def noise_levels(config: RunConfig) -> NoiseLevels:
 def objective_settings(config: RunConfig) -> ObjectiveSettings:
     """The terms of the loss."""
     training, guidance = config.training, config.advanced.differential_guidance
+    contrast, preservation = training.contrastive_guidance, training.preservation
     return ObjectiveSettings(
         loss_type=training.loss_type,
         huber_delta=training.huber_delta,
         differential_guidance_scale=guidance.scale if guidance is not None else None,
+        contrastive_guidance_scale=contrast.scale if contrast is not None else None,
+        preservation_multiplier=preservation.multiplier if preservation is not None else None,
     )
+
+
+def needs_blank_caption(config: RunConfig) -> bool:
+    """Whether a term of the loss asks for the blank prompt besides the captions."""
+    return config.training.contrastive_guidance is not None
+
+
+def preserved_class_word(config: RunConfig) -> str | None:
+    """The word that takes the trigger word's place in captions that must not change; None where none must."""
+    preservation = config.training.preservation
+    return preservation.class_word if preservation is not None and preservation.kind == "class_word" else None
+
+
+def preserves_blank(config: RunConfig) -> bool:
+    """Whether the blank prompt must not change."""
+    preservation = config.training.preservation
+    return preservation is not None and preservation.kind == "blank_prompt"
 
 
 def require_noise_levels(config: RunConfig, buckets: list[Bucket]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
@@ -105,14 +105,17 @@ class Reporter:
 
     def step(
         self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float,
-        skipped: bool = False,
+        parts: Mapping[str, float] | None = None, skipped: bool = False,
     ) -> None:  # fmt: skip
-        """Record update number `step` (1-based); a skipped one is marked."""
+        """Record update number `step` (1-based); a skipped one is marked, `parts` are the loss by term, written where
+        there are several."""
         assert self._metrics is not None, "start_training comes first"
         row = {
             "step": step, "loss": loss, "grad_norm": grad_norm, "learning_rate": learning_rate,
             "seconds": round(seconds, 6), "epoch": round(epoch, 4),
         }  # fmt: skip
+        if parts is not None and len(parts) > 1:
+            row |= {f"loss_{name}": value for name, value in parts.items()}
         self._metrics.append(row | {"skipped": 1} if skipped else row)
         self._recent.append(seconds)
         self._step_seconds += seconds
@@ -147,8 +150,9 @@ class Reporter:
     def _board_row(self, step: int, row: dict[str, float]) -> None:
         if self._board is None:
             return
-        for key in ("loss", "grad_norm", "learning_rate", "seconds"):
-            self._board.add_scalar(f"train/{key}", row[key], step)
+        for key, value in row.items():
+            if key not in ("step", "epoch"):
+                self._board.add_scalar(f"train/{key}", value, step)
 
     def _set(self, *, force: bool = False, **changes: Any) -> None:
         self.progress = dataclasses.replace(self.progress, **changes)

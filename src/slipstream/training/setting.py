@@ -20,7 +20,12 @@ from slipstream.previews.render import Picture
 from slipstream.runs.layout import RunDir
 from slipstream.training.dataset_facts import caption_warnings, dataset_lines
 from slipstream.training.device import Compute, choose_compute
-from slipstream.training.objective_settings import require_noise_levels
+from slipstream.training.objective_settings import (
+    needs_blank_caption,
+    preserved_class_word,
+    preserves_blank,
+    require_noise_levels,
+)
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
 from slipstream.training.pictures import preview_pictures
@@ -98,7 +103,7 @@ def settle(config: RunConfig) -> Setting:
     Raises:
         SlipstreamError: something is missing or does not fit this machine.
     """
-    dataset = build_dataset(dataset_settings(config))
+    dataset = build_dataset(dataset_settings(config), needs_blank_caption(config))
     require_noise_levels(config, [bucket for bucket, _, _ in dataset.bucket_table()])
     root = cache_root(config)
     adapter = adapter_source(config.model)
@@ -173,6 +178,8 @@ def dataset_settings(config: RunConfig) -> Sequence[DatasetSettings]:
             bucket_step=panel.bucket_step,
             square=panel.square,
             flip_vertical=panel.flip_vertical,
+            class_word=preserved_class_word(config),
+            preserves_blank=preserves_blank(config),
         )
         for panel in config.datasets
     ]

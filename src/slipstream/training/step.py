@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from slipstream.adapters.low_rank import BranchSet
 from slipstream.core.errors import TrainingError
 from slipstream.core.seeding import derive_seed
 from slipstream.data.loader import TrainingBatch
 from slipstream.flow.densities import NoiseLevels
+from slipstream.objectives.objective import Model, Predict, Terms, objective_terms
 from slipstream.objectives.settings import ObjectiveSettings
-from slipstream.objectives.velocity import velocity_loss
 from slipstream.training.checkpoint import TrainingState
 from slipstream.training.draws import draw_step
-
-Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
-"""(noisy_BCHW, sigma_B, caption features per sample) -> velocity_BCHW, training adapter active."""
 
 MOST_SKIPS = 20
 """Updates in a row over `max_loss` after which training stops: the limit is wrong, or the run is."""
@@ -27,7 +26,8 @@ MOST_SKIPS = 20
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What shapes an update, as plain values; `samples_per_step` counts the samples of all its micro batches."""
+    """What shapes an update, as plain values; `samples_per_step` counts the samples of all its micro batches,
+    `blank_text` holds the features of the empty caption where a term asks for them."""
 
     seed: int
     gradient_accumulation: int
@@ -38,16 +38,18 @@ class StepSettings:
     objective: ObjectiveSettings
     noise_offset: float = 0.0
     max_loss: float | None = None
+    blank_text: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Figures of one update: mean loss over its samples and the gradient norm before clipping; `skipped` where the
-    loss was over `max_loss`, so nothing was learned from it."""
+    """Figures of one update: mean loss over its samples, the gradient norm before clipping, and the loss by term;
+    `skipped` where the loss was over `max_loss`, so nothing was learned from it."""
 
     loss: float
     grad_norm: float
     skipped: bool = False
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 def train_step(
@@ -67,16 +69,23 @@ def train_step(
             optimizer are left as they were.
     """
     state.optimizer.zero_grad(set_to_none=True)
-    total, first_sample = 0.0, 0
+    model = Model(predict, without_lora(predict, state.lora), settings.blank_text)
+    parts: dict[str, float] = {}
+    first_sample = 0
     for micro in range(settings.gradient_accumulation):
         batch = batch_at(state.step * settings.gradient_accumulation + micro)
         torch.manual_seed(derive_seed(settings.seed, "dropout", state.step, micro))  # dropout of the LoRA draws from it
-        with state.lora.learning():  # the backward pass too, in which checkpointed blocks run again
-            loss = micro_loss(batch, predict, settings, state.step, first_sample)
-            _require_finite(loss, state.step, "the loss", batch)
-            (loss / settings.gradient_accumulation).backward()
+        # around the backward passes too, in which checkpointed blocks run again
+        with state.lora.learning(), at_strength(state.lora, batch.lora_weight):
+            for terms in micro_terms(batch, model, settings, state.step, first_sample):
+                means = {name: term.mean() for name, term in terms.items()}
+                loss = sum(means.values(), start=torch.zeros((), device=settings.device))
+                _require_finite(loss, state.step, "the loss", batch)
+                (loss / settings.gradient_accumulation).backward()
+                for name, mean in means.items():
+                    parts[name] = parts.get(name, 0.0) + mean.item() / settings.gradient_accumulation
         first_sample += batch.latents_BCHW.shape[0]
-        total += loss.item() / settings.gradient_accumulation
+    total = sum(parts.values())
     parameters = state.lora.parameters()
     limit = settings.max_grad_norm or math.inf
     norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
@@ -92,7 +101,7 @@ def train_step(
         if state.ema is not None:
             state.ema.update()
     state.step += 1
-    return StepResult(total, norm.item(), skipped)
+    return StepResult(total, norm.item(), skipped, parts)
 
 
 def _count_skip(state: TrainingState, loss: float, limit: float | None) -> None:
@@ -106,28 +115,42 @@ def _count_skip(state: TrainingState, loss: float, limit: float | None) -> None:
         )  # fmt: skip
 
 
-def micro_loss(batch: TrainingBatch, predict: Predict, settings: StepSettings, step: int, first_sample: int) -> Tensor:
-    """The scalar loss of one micro batch with its own seeded noise and sigmas."""
-    clean = batch.latents_BCHW.to(settings.device, torch.float32)
+def micro_terms(
+    batch: TrainingBatch, model: Model, settings: StepSettings, step: int, first_sample: int
+) -> Iterator[Terms]:
+    """The terms of one micro batch's loss with its own seeded noise and sigmas (`objectives.objective`)."""
+    on_device = replace(batch, latents_BCHW=batch.latents_BCHW.to(settings.device, torch.float32))
     noise, sigma = draw_step(
         seed=settings.seed,
         step=step,
         first_sample=first_sample,
-        like_BCHW=clean,
+        like_BCHW=batch.latents_BCHW,
         levels=settings.levels,
         samples_per_step=settings.samples_per_step,
         noise_offset=settings.noise_offset,
     )
-    return velocity_loss(
-        lambda noisy_BCHW, sigma_B: predict(noisy_BCHW, sigma_B, batch.texts),
-        clean,
-        noise.to(settings.device),
-        sigma.to(settings.device),
-        timestep_type=settings.levels.timestep_type,
-        loss_type=settings.objective.loss_type,
-        huber_delta=settings.objective.huber_delta,
-        differential_guidance_scale=settings.objective.differential_guidance_scale,
-    ).loss
+    noise, sigma = noise.to(settings.device), sigma.to(settings.device)
+    return objective_terms(on_device, model, noise, sigma, settings.levels.timestep_type, settings.objective)
+
+
+def without_lora(predict: Predict, lora: BranchSet) -> Predict:
+    """The same prediction with the LoRA off and no gradient; a training adapter stays as it is."""
+
+    def predict_without(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
+        with torch.no_grad(), lora.disabled():
+            return predict(noisy_BCHW, sigma_B, texts)
+
+    return predict_without
+
+
+@contextmanager
+def at_strength(lora: BranchSet, strength: float) -> Iterator[None]:
+    """The LoRA at a dataset's weight for the length of a block, backward passes included."""
+    lora.set_strength(strength)
+    try:
+        yield
+    finally:
+        lora.set_strength(1.0)
 
 
 def _require_finite(value: Tensor, step: int, what: str, batch: TrainingBatch | None) -> None:
