@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from artwork import Artwork, caption_for, composite, load_artwork
+from commands import draw, save_grid, slipstream
 from PIL import Image
 from torch import Tensor
 
@@ -82,27 +79,6 @@ def caption(art: Artwork, row: int) -> str:
     return caption_for(art.concepts[art.concept[row]], art.styles[art.style[row]], "white", 0)
 
 
-def slipstream(out: Path, *arguments: str) -> None:
-    """Run the product's command."""
-    command = [sys.executable, "-m", "slipstream.cli.app", *arguments]
-    done = subprocess.run(command, cwd=out, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-
-
-def draw(out: Path, folder: str, *loras: str) -> Tensor:
-    """Turbo's pictures of the prompts (N, 3, H, W) in [0, 1], with LoRAs where given."""
-    flags = [part for lora in loras for part in ("--lora", lora)]
-    prompts = (out / "prompts.txt").read_text(encoding="utf-8").splitlines()
-    if len(list((out / folder).glob("*.png"))) < len(prompts):
-        shutil.rmtree(out / folder, ignore_errors=True)
-        common = ("--model", "tiny/turbo", "--prompts-file", "prompts.txt", "--walk-seed", "--out", folder)
-        slipstream(out, "sample", *common, *flags)
-    paths = sorted((out / folder).glob("*.png"))
-    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-
-
 def figures(probe: Probe, images: Tensor) -> dict[str, float]:
     """Concepts right, sharpness against Turbo without LoRA, Frechet distance of judge features to it."""
     right = (probe.judge.concept_logits(images).argmax(1) == torch.tensor(probe.concepts)).float().mean()
@@ -118,7 +94,7 @@ def measure(
     if not (probe.out / f"runs/{run}/{run}.safetensors").exists():
         settings = (f"job.name={run}", f"job.seed={seed}", f"training.steps={steps}", *settings)
         slipstream(probe.out, "train", "drift.yaml", *settings)
-    images = draw(probe.out, f"samples_{run}", f"runs/{run}")
+    images = draw(probe.out, f"samples_{run}", "prompts.txt", f"runs/{run}")
     return figures(probe, images), images
 
 
@@ -138,12 +114,6 @@ def table(results: dict[str, list[dict[str, float]]], steps: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def save_grid(rows: list[Tensor], path: Path, columns: int = 12) -> None:
-    """One row of pictures per variant."""
-    wall = torch.cat([torch.cat(list(images[:columns]), dim=2) for images in rows], dim=1)
-    Image.fromarray((wall.permute(1, 2, 0) * 255).round().byte().numpy()).save(path, quality=88)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,7 +126,7 @@ def main() -> None:
     out: Path = arguments.out.resolve()
     art = load_artwork(arguments.data, torch.device("cpu"))
     concepts = write_inputs(art, out, arguments.prompts)
-    reference = draw(out, "samples_turbo")
+    reference = draw(out, "samples_turbo", "prompts.txt")
     probe = Probe(out, load_judge(TINY_ROOT / "judge"), concepts, reference)
     results: dict[str, Any] = {"Turbo without LoRA": [figures(probe, reference)]}
     rows = [reference]

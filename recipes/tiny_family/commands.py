@@ -1,0 +1,47 @@
+"""The product's own commands, for recipes that measure what users would get."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def slipstream(folder: Path, *arguments: str, threads: int | None = None) -> None:
+    """Run `slipstream` in a folder, with so many threads where a number is given; its words are shown on failure.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "-m", "slipstream.cli.app", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+
+
+def draw(out: Path, folder: str, prompts: str, *loras: str, threads: int | None = None) -> Tensor:
+    """Turbo's pictures of a file's prompts (N, 3, H, W) in [0, 1], with LoRAs where given; those there are kept."""
+    count = len((out / prompts).read_text(encoding="utf-8").splitlines())
+    if len(list((out / folder).glob("*.png"))) < count:
+        shutil.rmtree(out / folder, ignore_errors=True)
+        flags = [part for lora in loras for part in ("--lora", lora)]
+        common = ("--model", "tiny/turbo", "--prompts-file", prompts, "--walk-seed", "--out", folder)
+        slipstream(out, "sample", *common, *flags, threads=threads)
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted((out / folder).glob("*.png"))])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+
+def save_grid(rows: list[Tensor], path: Path, columns: int = 12) -> None:
+    """One row of pictures per variant."""
+    wall = torch.cat([torch.cat(list(images[:columns]), dim=2) for images in rows], dim=1)
+    Image.fromarray((wall.permute(1, 2, 0) * 255).round().byte().numpy()).save(path, quality=88)
