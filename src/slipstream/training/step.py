@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from slipstream.adapters.low_rank import BranchSet
+from slipstream.adapters.branches import BranchSet
 from slipstream.core.errors import TrainingError
 from slipstream.core.seeding import derive_seed
 from slipstream.data.loader import TrainingBatch
