@@ -1,22 +1,20 @@
-"""The dataset report: plain facts about folders, captions and buckets, for a door to show."""
+"""The dataset report: plain facts about folders, pictures, captions and buckets, for a door to show."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slipstream.data.buckets import Bucket
-from slipstream.data.crops import cropped_fraction
-from slipstream.data.dataset import Dataset, Example
+from slipstream.data.check_advice import Kind, give_advice
+from slipstream.data.dataset import Dataset
+from slipstream.data.duplicates import Candidate, DuplicateGroup, find_duplicates
+from slipstream.data.findings import Finding, PictureFacts, crop_share, findings_of, picture_facts
+from slipstream.data.looks import Look
 from slipstream.data.sampler import BucketSampler
-from slipstream.data.scan import FolderScan, ImageFile, Skipped
-
-FEW_IMAGES = 10
-MANY_IMAGES = 50
-LARGE_CROP = 0.1
-"""A picture that loses more than this share of its area to a bucket is worth a look."""
+from slipstream.data.scan import FolderScan, Skipped
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,8 @@ class CaptionFacts:
     """Captions as trained, trigger word included. Lengths are in characters.
 
     `duplicates` holds (caption, pictures) of captions that several pictures share; `too_long` pictures whose
-    captions have more tokens than the text encoder takes, None where no tokenizer was at hand.
+    captions have more tokens than the text encoder takes, None where no tokenizer was at hand; `with_trigger`
+    counts written captions that hold the trigger word or its placeholder, None where there is no such word.
     """
 
     from_file: int
@@ -35,6 +34,7 @@ class CaptionFacts:
     mean_length: float
     duplicates: tuple[tuple[str, int], ...]
     too_long: tuple[Path, ...] | None
+    with_trigger: int | None
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,44 @@ class BucketFacts:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What `dataset check` shows. `steps_per_epoch` counts batches of `batch_size`."""
+    """What `dataset check` shows.
+
+    Attributes:
+        num_distinct: pictures, each group of near-duplicates counted once; equal to `num_images` where pictures
+            were not looked at.
+        steps_per_epoch: batches of `batch_size`.
+        tokenizer: what counted tokens; "" where nothing did.
+        kind: of LoRA that the advice is for.
+    """
 
     folders: tuple[FolderFacts, ...]
+    pictures: tuple[PictureFacts, ...]
+    duplicates: tuple[DuplicateGroup, ...]
     buckets: tuple[BucketFacts, ...]
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     advice: tuple[str, ...]
     num_images: int
+    num_distinct: int
     num_examples: int
     num_repeated: int
     samples_per_epoch: int
     batch_size: int
     steps_per_epoch: int
+    max_tokens: int
+    tokenizer: str
+    kind: Kind | None
 
 
 def check_dataset(
-    dataset: Dataset, batch_size: int, count_tokens: Callable[[str], int] | None = None, max_tokens: int = 512
+    dataset: Dataset,
+    batch_size: int,
+    count_tokens: Callable[[str], int] | None = None,
+    max_tokens: int = 512,
+    *,
+    looks: Mapping[Path, Look] | None = None,
+    kind: Kind | None = None,
+    tokenizer: str = "",
 ) -> DatasetReport:
     """Look at a dataset as training will use it.
 
@@ -89,27 +110,71 @@ def check_dataset(
         batch_size: samples per micro step.
         count_tokens: the text encoder's count of a caption's tokens, uncut.
         max_tokens: where the text encoder cuts captions.
+        looks: what its pictures look like, by path; without them duplicates, blur and tones stay unknown.
+        kind: of LoRA, for the advice.
+        tokenizer: names what `count_tokens` counts with.
     """
-    skipped = {skipped.path for skipped in dataset.skipped}
-    folders = tuple(_folder_facts(scan, skipped, count_tokens, max_tokens) for scan in dataset.folders)
+    facts = picture_facts(dataset, looks or {}, count_tokens)
+    duplicates = _duplicates(facts)
+    pictures = _with_findings(dataset, facts, duplicates, max_tokens)
+    skipped = {one.path for one in dataset.skipped}
+    folders = tuple(
+        _folder_facts(scan, [one for one in pictures if one.folder == number], skipped, max_tokens)
+        for number, scan in enumerate(dataset.folders)
+    )
     buckets = tuple(_bucket_facts(dataset, *row) for row in dataset.bucket_table())
-    return DatasetReport(
+    copies = sum(len({twin.path for twin in group.twins}) - 1 for group in duplicates)
+    report = DatasetReport(
         folders=folders,
+        pictures=pictures,
+        duplicates=duplicates,
         buckets=buckets,
         skipped=dataset.skipped,
         warnings=dataset.warnings,
-        advice=tuple(_advice(dataset, folders, buckets)),
+        advice=(),
         num_images=dataset.num_images,
+        num_distinct=dataset.num_images - copies,
         num_examples=len(dataset.examples),
         num_repeated=dataset.num_repeated,
         samples_per_epoch=dataset.samples_per_epoch,
         batch_size=batch_size,
         steps_per_epoch=BucketSampler(dataset, batch_size, seed=0).batches_per_epoch,
+        max_tokens=max_tokens,
+        tokenizer=tokenizer,
+        kind=kind,
     )
+    return replace(report, advice=tuple(give_advice(report)))
+
+
+def _duplicates(facts: Sequence[PictureFacts]) -> tuple[DuplicateGroup, ...]:
+    # a folder given twice, say with other resolutions, is no duplicate of itself
+    by_path = {one.path: one for one in facts}.values()
+    candidates = [
+        Candidate(one.path, one.width * one.height, one.content_hash, one.look)
+        for one in by_path
+        if one.look is not None
+    ]
+    return find_duplicates(candidates)
+
+
+def _with_findings(
+    dataset: Dataset, facts: Sequence[PictureFacts], duplicates: Sequence[DuplicateGroup], max_tokens: int
+) -> tuple[PictureFacts, ...]:
+    settings = [scan.settings for scan in dataset.folders]
+    shared = [Counter(one.caption for one in facts if one.folder == number) for number in range(len(settings))]
+    twins = {twin.path: group for group in duplicates for twin in group.twins}
+    found = []
+    for one in facts:
+        findings = findings_of(one, settings[one.folder], shared[one.folder], max_tokens)
+        if one.path in twins:
+            count = len(twins[one.path].twins) - 1
+            findings.insert(0, Finding("duplicate", f"like {count} other picture{'s' if count > 1 else ''}"))
+        found.append(replace(one, findings=tuple(findings)))
+    return tuple(found)
 
 
 def _folder_facts(
-    scan: FolderScan, skipped: set[Path], count_tokens: Callable[[str], int] | None, max_tokens: int
+    scan: FolderScan, pictures: Sequence[PictureFacts], skipped: set[Path], max_tokens: int
 ) -> FolderFacts:
     images = [image for image in scan.images if image.path not in skipped]
     by_area = sorted(images, key=lambda image: image.width * image.height)
@@ -121,62 +186,29 @@ def _folder_facts(
         smallest=(by_area[0].width, by_area[0].height),
         largest=(by_area[-1].width, by_area[-1].height),
         below_smallest_resolution=tuple(image.path for image in images if image.width * image.height < least),
-        captions=_caption_facts(images, count_tokens, max_tokens),
+        captions=_caption_facts(pictures, max_tokens),
     )
 
 
-def _caption_facts(
-    images: Sequence[ImageFile], count_tokens: Callable[[str], int] | None, max_tokens: int
-) -> CaptionFacts:
-    captions = [image.caption for image in images]
-    too_long = None
-    if count_tokens is not None:
-        too_long = tuple(image.path for image in images if count_tokens(image.caption) > max_tokens)
+def _caption_facts(pictures: Sequence[PictureFacts], max_tokens: int) -> CaptionFacts:
+    captions = [one.caption for one in pictures]
+    counts = [(one.path, one.num_tokens) for one in pictures if one.num_tokens is not None]
+    triggers = [one.has_trigger for one in pictures if one.has_trigger is not None]
     return CaptionFacts(
-        from_file=sum(image.caption_source in ("file", "list") for image in images),
-        from_default=sum(image.caption_source == "default" for image in images),
-        missing=tuple(image.path for image in images if image.caption_source == "none"),
+        from_file=sum(one.caption_source in ("file", "list") for one in pictures),
+        from_default=sum(one.caption_source == "default" for one in pictures),
+        missing=tuple(one.path for one in pictures if one.caption_source == "none"),
         shortest=min(captions, key=len),
         longest=max(captions, key=len),
         mean_length=sum(map(len, captions)) / len(captions),
         duplicates=tuple((caption, count) for caption, count in Counter(captions).most_common() if count > 1),
-        too_long=too_long,
+        too_long=tuple(path for path, count in counts if count > max_tokens) if counts else None,
+        with_trigger=sum(triggers) if triggers else None,
     )
 
 
 def _bucket_facts(dataset: Dataset, bucket: Bucket, examples: int, samples: int) -> BucketFacts:
-    def crop(example: Example) -> float:
-        shares = [cropped_fraction(example.image.width, example.image.height, box) for box in example.crops]
-        return sum(shares) / len(shares)
-
     members = [example for example in dataset.examples if example.bucket == bucket]
-    worst = max(members, key=crop)
-    mean = sum(map(crop, members)) / len(members)
-    return BucketFacts(bucket, examples, samples, mean, crop(worst), worst.image.path)
-
-
-def _advice(dataset: Dataset, folders: Sequence[FolderFacts], buckets: Sequence[BucketFacts]) -> list[str]:
-    lines = []
-    if dataset.num_images < FEW_IMAGES:
-        lines.append(
-            f"{dataset.num_images} pictures are few: 10 to 30 varied ones learn better; "
-            "with fewer than 10, 1500 to 2200 steps keep the LoRA from memorising them"
-        )
-    if dataset.num_images > MANY_IMAGES:
-        lines.append(f"{dataset.num_images} pictures: beyond about 50, more help only where they add variety")
-    for folder in folders:
-        if folder.below_smallest_resolution:
-            lines.append(
-                f"{folder.path}: {len(folder.below_smallest_resolution)} pictures have fewer pixels than the "
-                "smallest resolution: they are trained at their own size, never scaled up"
-            )
-        if folder.captions.missing:
-            lines.append(f"{folder.path}: {len(folder.captions.missing)} pictures have neither a caption nor a default")
-        if folder.captions.too_long:
-            lines.append(f"{folder.path}: {len(folder.captions.too_long)} captions are too long and will be cut")
-    lines += [
-        f"{facts.worst_path}: bucket {facts.bucket} cuts off {facts.worst_crop:.0%} of it"
-        for facts in buckets
-        if facts.worst_crop > LARGE_CROP
-    ]
-    return lines
+    worst = max(members, key=crop_share)
+    mean = sum(map(crop_share, members)) / len(members)
+    return BucketFacts(bucket, examples, samples, mean, crop_share(worst), worst.image.path)

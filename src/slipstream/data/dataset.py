@@ -12,7 +12,7 @@ from slipstream.data.caption_rules import split_tokens
 from slipstream.data.caption_variants import CaptionVariant, caption_variants, dropped_variants
 from slipstream.data.crops import Box, View, crop_boxes
 from slipstream.data.masks import shows_something
-from slipstream.data.scan import FolderScan, ImageFile, Skipped, scan_folder
+from slipstream.data.scan import FolderScan, ImageFile, OnPicture, Skipped, scan_folder
 from slipstream.data.settings import MIN_SIDE, DatasetSettings, Regularization
 
 
@@ -118,12 +118,15 @@ class Dataset:
         return [(bucket, examples[bucket], samples[bucket]) for bucket in order]
 
 
-def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool = False) -> Dataset:
+def build_dataset(
+    settings: Sequence[DatasetSettings], needs_blank_caption: bool = False, on_picture: OnPicture | None = None
+) -> Dataset:
     """Scan folders and sort their pictures into buckets.
 
     Args:
         settings: one per folder.
         needs_blank_caption: the empty caption is asked for besides those of the draws.
+        on_picture: told of every usable picture.
 
     Raises:
         DataError: no folder is given, one cannot be used, all its pictures are too small, a crop leaves nothing
@@ -138,7 +141,7 @@ def build_dataset(settings: Sequence[DatasetSettings], needs_blank_caption: bool
     skipped: list[Skipped] = []
     warnings: list[str] = []
     num_images = num_repeated = 0
-    folders = tuple(scan_folder(one) for one in settings)
+    folders = tuple(scan_folder(one, on_picture=on_picture) for one in settings)
     for number, scan in enumerate(folders):
         before = len(examples)
         too_small, notes, repeated = _sort_into_buckets(number, scan, examples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -81,8 +82,27 @@ def decode_image(data: bytes, path: Path) -> Image.Image:
     Raises:
         ImageError: the bytes are damaged, too large a picture, or no JPEG, PNG or WebP.
     """
-    image, turn = _load(data, path)
+    image, turn, _ = _load(data, path)
     return _turned(_to_rgb(image), turn)
+
+
+def decode_reduced(data: bytes, path: Path, side: int) -> tuple[Image.Image, ImageSize]:
+    """A picture as RGB with an area of at least `side` squared, and its own size; JPEGs shrink while they are decoded.
+
+    Raises:
+        ImageError: as for `decode_image`.
+    """
+    image, turn, size = _load(data, path, side)
+    return _turned(_to_rgb(image), turn), size
+
+
+def decoded_size(data: bytes, path: Path) -> ImageSize:
+    """The size of a picture, all of whose pixels could be decoded.
+
+    Raises:
+        ImageError: as for `decode_image`.
+    """
+    return _load(data, path, 1)[2]
 
 
 def decode_alpha(data: bytes, path: Path) -> Image.Image | None:
@@ -91,7 +111,7 @@ def decode_alpha(data: bytes, path: Path) -> Image.Image | None:
     Raises:
         ImageError: as for `decode_image`.
     """
-    image, turn = _load(data, path)
+    image, turn, _ = _load(data, path)
     if not image.has_transparency_data:
         return None
     return _turned(image.convert("RGBA").getchannel("A"), turn)
@@ -103,7 +123,7 @@ def decode_grey(data: bytes, path: Path) -> Image.Image:
     Raises:
         ImageError: as for `decode_image`.
     """
-    image, turn = _load(data, path)
+    image, turn, _ = _load(data, path)
     if image.mode.startswith("I"):
         return _turned(_eight_bits(image), turn)
     if image.has_transparency_data:
@@ -124,14 +144,22 @@ def image_size(path: Path) -> ImageSize:
     return ImageSize(height, width) if sideways else ImageSize(width, height)
 
 
-def _load(data: bytes, path: Path) -> tuple[Image.Image, Image.Transpose | None]:
-    """The decoded picture, and the turn that makes it upright."""
+def _load(data: bytes, path: Path, side: int | None = None) -> tuple[Image.Image, Image.Transpose | None, ImageSize]:
+    """The decoded picture, the turn that makes it upright, and its full size once upright.
+
+    With a `side` JPEGs are decoded at the smallest scale whose area is not below its square.
+    """
     image = _open(data, path)
+    width, height = image.size
+    size = ImageSize(height, width) if _orientation(image) >= 5 else ImageSize(width, height)
     try:
+        if side is not None and width * height > side * side:
+            scale = side / math.sqrt(width * height)
+            image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
         image.load()
     except _DECODE_ERRORS as error:
         raise ImageError(f"the picture is damaged ({error})", where=str(path), fix=_EXPORT_AGAIN) from error
-    return image, _UPRIGHT.get(_orientation(image))
+    return image, _UPRIGHT.get(_orientation(image)), size
 
 
 def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:

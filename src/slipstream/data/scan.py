@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from slipstream.core.errors import DataError, ImageError
 from slipstream.core.hashing import hash_bytes
 from slipstream.data.caption_sources import find_captions
 from slipstream.data.captions import Caption, CaptionSource
-from slipstream.data.images import EXTENSIONS, decode_image, read_file
+from slipstream.data.images import EXTENSIONS, decode_image, decode_reduced, decoded_size, read_file
+from slipstream.data.looks import SIDE
 from slipstream.data.masks import Mask, mask_file, read_mask, require_folder
 from slipstream.data.settings import DatasetSettings
 
@@ -62,7 +63,11 @@ class FolderScan:
     warnings: tuple[str, ...]
 
 
-def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan:
+OnPicture = Callable[[Path, Image.Image], None]
+"""Told of every usable picture, reduced as for `looks.look_at`, in the thread that decoded it."""
+
+
+def scan_folder(settings: DatasetSettings, recursive: bool = True, on_picture: OnPicture | None = None) -> FolderScan:
     """Read captions and decode every picture of a folder in a few threads; hidden files are ignored.
 
     Raises:
@@ -81,7 +86,7 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True) -> FolderScan
         raise _empty(folder, others)
     # captions first: a bad one is an error, better told before minutes of decoding
     captions = find_captions(settings, paths)
-    images, broken = _decode_all(paths, captions.by_picture, settings)
+    images, broken = _decode_all(paths, captions.by_picture, settings, on_picture)
     if not images:
         raise _all_broken(folder, broken)
     unread = [Skipped(path, f"{path.suffix.lower()} files are not read: save it as PNG or JPEG") for path in others]
@@ -150,12 +155,12 @@ def _walk(folder: Path, recursive: bool, seen: set[Path]) -> Iterator[Path]:
 
 
 def _decode_all(
-    paths: Sequence[Path], captions: Mapping[Path, Caption], settings: DatasetSettings
+    paths: Sequence[Path], captions: Mapping[Path, Caption], settings: DatasetSettings, on_picture: OnPicture | None
 ) -> tuple[list[ImageFile], list[Skipped]]:
     images: list[ImageFile] = []
     broken: list[Skipped] = []
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="scan") as pool:
-        for result in pool.map(lambda path: _inspect(path, captions[path], settings), paths):
+        for result in pool.map(lambda path: _inspect(path, captions[path], settings, on_picture), paths):
             if isinstance(result, ImageFile):
                 images.append(result)
             else:
@@ -163,17 +168,23 @@ def _decode_all(
     return images, broken
 
 
-def _inspect(path: Path, caption: Caption, settings: DatasetSettings) -> ImageFile | Skipped:
+def _inspect(
+    path: Path, caption: Caption, settings: DatasetSettings, on_picture: OnPicture | None
+) -> ImageFile | Skipped:
     try:
         data = read_file(path)
-        image = decode_image(data, path)
+        if on_picture is None:
+            size = decoded_size(data, path)
+        else:
+            picture, size = decode_reduced(data, path, SIDE)
+            on_picture(path, picture)
     except ImageError as error:
         return Skipped(path, error.message)
     mask = None
     if settings.mask is not None and (file := mask_file(path, settings.path, settings.mask)) is not None:
-        mask = read_mask(file, image.size, settings.mask)
+        mask = read_mask(file, (size.width, size.height), settings.mask)
     content_hash = hash_bytes(data)
-    return ImageFile(path, image.width, image.height, content_hash, caption.text, caption.source, caption.written, mask)
+    return ImageFile(path, size.width, size.height, content_hash, caption.text, caption.source, caption.written, mask)
 
 
 def _empty(folder: Path, others: Sequence[Path]) -> DataError:
