@@ -159,11 +159,20 @@ def dataset_check(
     resolutions: Annotated[str, typer.Option(help="For a folder: resolutions to sort it into.")] = "512,768,1024",
     trigger_word: Annotated[str, typer.Option(help="For a folder: the trigger word.")] = "",
     default_caption: Annotated[str, typer.Option(help="For a folder: caption of pictures without a text file.")] = "",
+    kind: Annotated[
+        str | None, typer.Option(help="Advice for a `character` or a `style`.", show_default="for any LoRA")
+    ] = None,
+    html: Annotated[Path, typer.Option(help="Where the page with thumbnails goes.")] = Path("dataset_check.html"),
+    no_html: Annotated[bool, typer.Option("--no-html", help="Write no page.")] = False,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write the report as JSON too; `-` prints it.", show_default=False)
+    ] = None,
 ) -> None:
-    """Check pictures and captions: what is broken, missing, too small, and how it falls into buckets."""
-    from slipstream.cli.inspection import check_command
+    """Check pictures and captions: copies, blur, tones, what is broken or missing, and how it falls into buckets."""
+    from slipstream.cli.inspection import CheckOptions, check_command
 
-    check_command(target, overrides or [], resolutions, trigger_word, default_caption)
+    options = CheckOptions(resolutions, trigger_word, default_caption, kind, None if no_html else html, as_json)
+    check_command(target, overrides or [], options)
 
 
 @app.command()

@@ -11,12 +11,18 @@ from slipstream.cli.screen import out
 
 if TYPE_CHECKING:
     from slipstream.data.check import BucketFacts, DatasetReport, FolderFacts
+    from slipstream.data.duplicates import Twin
+
+_SHOWN = 8
+"""How many groups and names a line of the report holds; the page holds them all."""
 
 
 def show_report(report: DatasetReport) -> None:
     """Print folders, buckets, what was skipped, and what looks wrong."""
     for folder in report.folders:
         _show_folder(folder)
+    _show_duplicates(report)
+    _show_findings(report)
     out.print(_bucket_table(report.buckets))
     out.print(
         f"{report.num_images} pictures, {report.num_examples} examples (a picture counts once per bucket), "
@@ -43,10 +49,49 @@ def _show_folder(folder: FolderFacts) -> None:
         f"  captions: {captions.from_file} from files, {captions.from_default} by default, {len(captions.missing)} "
         f"missing; {captions.mean_length:.0f} characters on average"
     )
-    out.print(f"  shortest: [dim]{escape(captions.shortest)}[/dim]")
-    out.print(f"  longest: [dim]{escape(captions.longest)}[/dim]")
+    out.print(f"  shortest: [dim]{escape(_cut(captions.shortest))}[/dim]")
+    out.print(f"  longest: [dim]{escape(_cut(captions.longest))}[/dim]")
+    if captions.with_trigger is not None:
+        out.print(f"  trigger word: written in {captions.with_trigger} of {folder.num_images} captions")
     for caption, count in captions.duplicates[:5]:
-        out.print(f"  {count} pictures share the caption [dim]{escape(caption)}[/dim]")
+        out.print(f"  {count} pictures share the caption [dim]{escape(_cut(caption))}[/dim]")
+
+
+def _show_duplicates(report: DatasetReport) -> None:
+    for group in report.duplicates[:_SHOWN]:
+        first, *others = group.twins
+        names = ", ".join(
+            f"{escape(twin.path.name)} "
+            + (
+                "[dim](the same file)[/dim]"
+                if twin.identical
+                else f"[dim]({twin.similarity:.1%} alike{_turn(twin)})[/dim]"
+            )
+            for twin in others
+        )
+        out.print(f"[yellow]near-duplicates[/yellow]  {escape(first.path.name)} and {names}")
+    if len(report.duplicates) > _SHOWN:
+        out.print(f"  and {len(report.duplicates) - _SHOWN} more groups")
+
+
+def _turn(twin: Twin) -> str:
+    return ", mirrored" if twin.mirrored else ""
+
+
+def _show_findings(report: DatasetReport) -> None:
+    """One line per kind of finding, with the pictures' names."""
+    names: dict[str, list[str]] = {}
+    for picture in report.pictures:
+        for finding in picture.findings:
+            if finding.kind != "duplicate":
+                names.setdefault(finding.kind, []).append(picture.name)
+    for kind, found in names.items():
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        out.print(f"[yellow]{kind}[/yellow]  {escape(', '.join(found[:_SHOWN]))}{more}")
+
+
+def _cut(text: str, limit: int = 160) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
 
 
 def _bucket_table(buckets: tuple[BucketFacts, ...]) -> Table:

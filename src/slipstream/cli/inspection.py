@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from slipstream.cli.screen import out
+from slipstream.core.atomic import write_json
 from slipstream.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from slipstream.data.check_advice import Kind
 
 
 def models_command() -> None:
@@ -39,18 +46,50 @@ def presets_command(name: str | None) -> None:
             out.print(f"  [bold]{preset:16}[/bold] {escape(descriptions[preset])}")
 
 
-def check_command(
-    target: Path, overrides: list[str], resolutions: str, trigger_word: str, default_caption: str
-) -> None:
-    """Print the report on a folder or on a config's datasets."""
+@dataclass(frozen=True)
+class CheckOptions:
+    """What `dataset check` is told; `page` and `json` are files to write, None for none, `-` the terminal."""
+
+    resolutions: str
+    trigger_word: str
+    default_caption: str
+    kind: str | None
+    page: Path | None
+    json: Path | None
+
+
+def check_command(target: Path, overrides: list[str], options: CheckOptions) -> None:
+    """Print the report on a folder or on a config's datasets, and write it as a page and as JSON."""
     from slipstream.cli.dataset_view import show_report
     from slipstream.cli.imports import open_and_tell
-    from slipstream.workflows.inspect import check_config_datasets, check_folder
+    from slipstream.reports.dataset_page import write_dataset_page
+    from slipstream.workflows.inspect import check_config_datasets, check_folder, plain_report
 
+    kind = _kind(options.kind)
     if target.suffix.lower() in {".yaml", ".yml", ".json"}:
-        show_report(check_config_datasets(open_and_tell(target, overrides)))
+        report = check_config_datasets(open_and_tell(target, overrides), kind)
     else:
-        show_report(check_folder(target, _sides(resolutions), trigger_word, default_caption))
+        report = check_folder(target, _sides(options.resolutions), options.trigger_word, options.default_caption, kind)
+    if options.json == Path("-"):
+        print(json.dumps(plain_report(report), indent=2, ensure_ascii=False))
+    else:
+        show_report(report)
+    if options.json is not None and options.json != Path("-"):
+        write_json(options.json, plain_report(report), durable=False)
+    if options.page is not None:
+        write_dataset_page(report, options.page)
+        if options.json != Path("-"):
+            out.print(f"the pictures, with all of this: [bold]{escape(str(options.page))}[/bold]")
+
+
+def _kind(text: str | None) -> Kind | None:
+    if text is None:
+        return None
+    if text == "character":
+        return "character"
+    if text == "style":
+        return "style"
+    raise ConfigError(f"got {text!r}, expected character or style", where="--kind")
 
 
 def _sides(text: str) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ Kind = Literal["character", "style"]
 FEW_IMAGES = 10
 MANY_IMAGES = 50
 _USUAL = {None: (10, 30), "character": (12, 30), "style": (15, 40)}
+_TONES = ("dark", "bright", "flat")
 _VARIETY = {
     None: "varied ones",
     "character": "of the same subject: near and whole figure, several angles, lights and outfits",
@@ -35,11 +36,11 @@ def give_advice(report: DatasetReport) -> Iterator[str]:
     if report.duplicates:
         in_groups = sum(len(group.twins) for group in report.duplicates)
         yield (
-            f"{in_groups} pictures are near-duplicates in {len(report.duplicates)} groups: they are learned that many "
-            f"times over; keep the best of each, {report.num_distinct} pictures remain"
+            f"{in_groups} pictures are near-duplicates in {len(report.duplicates)} groups: what they show is "
+            f"learned several times over; keep the best of each, {report.num_distinct} pictures remain"
         )
     for folder in report.folders:
-        yield from _folder(folder)
+        yield from _folder(folder, report.max_tokens)
     yield from _looks(report)
     yield from _buckets(report)
     if report.kind is not None:
@@ -63,17 +64,17 @@ def _number(report: DatasetReport) -> Iterator[str]:
         yield f"{what} are more than a {report.kind} needs ({low} to {high}): keep those that add variety"
 
 
-def _folder(folder: FolderFacts) -> Iterator[str]:
+def _folder(folder: FolderFacts, max_tokens: int) -> Iterator[str]:
     captions = folder.captions
     if folder.below_smallest_resolution:
         yield (
-            f"{folder.path}: {len(folder.below_smallest_resolution)} pictures have fewer pixels than the "
-            "smallest resolution: they are trained at their own size, never scaled up"
+            f"{folder.path}: {_have(len(folder.below_smallest_resolution))} fewer pixels than the smallest "
+            "resolution: trained at their own size, never scaled up"
         )
     if captions.missing:
-        yield f"{folder.path}: {len(captions.missing)} pictures have neither a caption nor a default"
+        yield f"{folder.path}: {_have(len(captions.missing))} neither a caption nor a default"
     if captions.too_long:
-        yield f"{folder.path}: {len(captions.too_long)} captions are too long and will be cut"
+        yield f"{folder.path}: {_many(len(captions.too_long), 'caption')} too long and cut at {max_tokens} tokens"
     alike = sum(count for _, count in captions.duplicates)
     if captions.from_file >= 4 and alike >= folder.num_images / 2:
         yield f"{folder.path}: {alike} of {folder.num_images} captions are shared by several pictures: say what differs"
@@ -88,10 +89,18 @@ def _folder(folder: FolderFacts) -> Iterator[str]:
 def _looks(report: DatasetReport) -> Iterator[str]:
     counts = Counter(finding.kind for picture in report.pictures for finding in picture.findings)
     if counts["blurred"]:
-        yield f"{counts['blurred']} pictures look blurred: a LoRA learns blur as faithfully as anything else"
-    tones = counts["dark"] + counts["bright"] + counts["flat"]
-    if tones:
-        yield f"{tones} pictures are very dark, very bright or flat: leave them out unless this is the style"
+        yield f"{_many(counts['blurred'], 'picture')} blurred: a LoRA learns blur as faithfully as anything else"
+    odd = sum(any(finding.kind in _TONES for finding in picture.findings) for picture in report.pictures)
+    if odd:
+        yield f"{_many(odd, 'picture')} very dark, very bright or flat: leave them out unless this is the style"
+
+
+def _have(count: int) -> str:
+    return "1 picture has" if count == 1 else f"{count} pictures have"
+
+
+def _many(count: int, what: str) -> str:
+    return f"1 {what} is" if count == 1 else f"{count} {what}s are"
 
 
 def _buckets(report: DatasetReport) -> Iterator[str]:

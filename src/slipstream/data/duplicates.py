@@ -38,7 +38,7 @@ class Twin:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Pictures that are alike; the first has the most pixels and is the one to keep."""
+    """Pictures that are alike; the first has the most pixels, then the most detail, and is the one to keep."""
 
     twins: tuple[Twin, ...]
 
@@ -78,7 +78,7 @@ def find_duplicates(candidates: Sequence[Candidate]) -> tuple[DuplicateGroup, ..
 
 
 def _group(members: Sequence[Candidate]) -> DuplicateGroup:
-    first = max(members, key=lambda one: one.pixels)
+    first = max(members, key=lambda one: (one.pixels, one.look.sharpness))
     others = [_compared(first, one) for one in members if one is not first]
     others.sort(key=lambda twin: (-twin.identical, twin.mirrored, twin.distance, str(twin.path)))
     return DuplicateGroup((_compared(first, first), *others))

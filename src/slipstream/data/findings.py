@@ -155,19 +155,19 @@ def _size_findings(picture: PictureFacts, settings: DatasetSettings) -> Iterator
 
 def _look_findings(look: Look) -> Iterator[Finding]:
     if look.brightest < VERY_DARK:
-        yield Finding("dark", f"very dark: only 1 % is brighter than {look.brightest:.0%}")
+        yield Finding("dark", f"very dark: 99 % is below {look.brightest:.0%}")
     if look.darkest > VERY_BRIGHT:
-        yield Finding("bright", f"very bright: only 1 % is darker than {look.darkest:.0%}")
+        yield Finding("bright", f"very bright: 99 % is above {look.darkest:.0%}")
     contrast = look.brightest - look.darkest
     if contrast < LOW_CONTRAST:
         yield Finding("flat", f"low contrast: its tones span {contrast:.0%}")
     elif look.sharpness < BLURRED:
-        yield Finding("blurred", f"looks blurred: sharpness {look.sharpness:.0f}, sharp ones have several hundred")
+        yield Finding("blurred", f"looks blurred: sharpness {look.sharpness:.0f}")
 
 
 def _caption_findings(picture: PictureFacts, shared: Counter[str], max_tokens: int) -> Iterator[Finding]:
     if picture.caption_source == "none":
-        yield Finding("no caption", "no caption and no default")
+        yield Finding("no caption", "no caption, no default")
     elif picture.caption_source in ("file", "list") and shared[picture.caption] > 1:
         yield Finding("same caption", f"{shared[picture.caption]} pictures have this caption")
     if picture.num_tokens is not None and picture.num_tokens > max_tokens:

@@ -113,6 +113,8 @@ def _signature(picture: Image.Image) -> np.ndarray:
 
 
 def _sharpness(luma_HW: np.ndarray) -> float:
+    if min(luma_HW.shape) < 3:
+        return 0.0
     tiles = _TILES if min(luma_HW.shape) >= 3 * _TILES else 1
     inner = luma_HW[1:-1, 1:-1]
     around = luma_HW[1:-1, :-2] + luma_HW[1:-1, 2:] + luma_HW[:-2, 1:-1] + luma_HW[2:, 1:-1]

@@ -115,7 +115,12 @@ def _data_uri(path: Path, longest_side: int) -> str | None:
     picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=_WEBP_QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue())
+
+
+def data_uri(webp: bytes) -> str:
+    """WebP bytes as a data URI."""
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 
 def picture_text(path: Path) -> dict[str, str]:
