@@ -11,7 +11,7 @@ from slipstream.data.buckets import Bucket
 from slipstream.data.check_advice import Kind, give_advice
 from slipstream.data.dataset import Dataset
 from slipstream.data.duplicates import Candidate, DuplicateGroup, find_duplicates
-from slipstream.data.findings import Finding, PictureFacts, crop_share, findings_of, picture_facts
+from slipstream.data.findings import Finding, PictureFacts, crop_share, findings_of, is_small, picture_facts
 from slipstream.data.looks import Look
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.scan import FolderScan, Skipped
@@ -39,7 +39,7 @@ class CaptionFacts:
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """One folder: usable pictures, range of sizes, captions, and pictures smaller than every resolution."""
+    """One folder: usable pictures, range of sizes, captions, and pictures clearly smaller than every resolution."""
 
     path: Path
     num_images: int
@@ -178,14 +178,15 @@ def _folder_facts(
 ) -> FolderFacts:
     images = [image for image in scan.images if image.path not in skipped]
     by_area = sorted(images, key=lambda image: image.width * image.height)
-    least = min(scan.settings.resolutions) ** 2
     return FolderFacts(
         path=scan.settings.path,
         num_images=len(images),
         num_skipped=len(scan.skipped) + len(scan.images) - len(images),
         smallest=(by_area[0].width, by_area[0].height),
         largest=(by_area[-1].width, by_area[-1].height),
-        below_smallest_resolution=tuple(image.path for image in images if image.width * image.height < least),
+        below_smallest_resolution=tuple(
+            image.path for image in images if is_small(image.width, image.height, scan.settings)
+        ),
         captions=_caption_facts(pictures, max_tokens),
     )
 

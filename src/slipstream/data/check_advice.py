@@ -69,7 +69,7 @@ def _folder(folder: FolderFacts, max_tokens: int) -> Iterator[str]:
     if folder.below_smallest_resolution:
         yield (
             f"{folder.path}: {_have(len(folder.below_smallest_resolution))} fewer pixels than the smallest "
-            "resolution: trained at their own size, never scaled up"
+            "resolution: nothing is scaled up, so training sees no more of it"
         )
     if captions.missing:
         yield f"{folder.path}: {_have(len(captions.missing))} neither a caption nor a default"
@@ -92,7 +92,7 @@ def _looks(report: DatasetReport) -> Iterator[str]:
         yield f"{_many(counts['blurred'], 'picture')} blurred: a LoRA learns blur as faithfully as anything else"
     odd = sum(any(finding.kind in _TONES for finding in picture.findings) for picture in report.pictures)
     if odd:
-        yield f"{_many(odd, 'picture')} very dark, very bright or flat: leave them out unless this is the style"
+        yield f"{_many(odd, 'picture')} very dark, very bright or flat: leave such out unless this is the style"
 
 
 def _have(count: int) -> str:

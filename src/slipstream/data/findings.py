@@ -23,6 +23,9 @@ LARGE_CROP = 0.1
 BLURRED = 80.0
 """Sharpness below this is blur: sharp photographs and drawings have several hundred."""
 
+SMALL = 0.8
+"""Share of the smallest resolution's area below which a picture counts as small."""
+
 VERY_DARK = 0.25
 VERY_BRIGHT = 0.75
 LOW_CONTRAST = 0.2
@@ -123,6 +126,11 @@ def _has_trigger(written: str, settings: DatasetSettings) -> bool | None:
     return has_placeholder(written) or has_any_word(written, words)
 
 
+def is_small(width: int, height: int, settings: DatasetSettings) -> bool:
+    """Whether a picture falls clearly short of the smallest resolution it is to be trained at."""
+    return width * height < SMALL * min(settings.resolutions) ** 2
+
+
 def crop_share(example: Example) -> float:
     """The share of its picture that an example cuts off, mean over its crops."""
     shares = [cropped_fraction(example.image.width, example.image.height, box) for box in example.crops]
@@ -141,11 +149,8 @@ def findings_of(
 
 
 def _size_findings(picture: PictureFacts, settings: DatasetSettings) -> Iterator[Finding]:
-    if picture.width * picture.height < min(settings.resolutions) ** 2:
-        yield Finding(
-            "small", f"{picture.width} x {picture.height} is less than {min(settings.resolutions)} squared: trained at "
-            "its own size",
-        )  # fmt: skip
+    if is_small(picture.width, picture.height, settings):
+        yield Finding("small", f"smaller than {min(settings.resolutions)}×{min(settings.resolutions)}")
     bucket, _, share = picture.worst_place
     if share > LARGE_CROP:
         yield Finding("cropped", f"bucket {bucket} cuts off {share:.0%}")

@@ -67,9 +67,9 @@ def look_at(picture: Image.Image) -> Look:
 def encode_thumbnail(picture: Image.Image, side: int) -> bytes:
     """A picture as WebP whose longer side has at most `side` pixels."""
     copy = picture.copy()
-    copy.thumbnail((side, side), Image.Resampling.LANCZOS)
+    copy.thumbnail((side, side), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    copy.save(buffer, format="WEBP", quality=80, method=2)
+    copy.save(buffer, format="WEBP", quality=80, method=1)
     return buffer.getvalue()
 
 
@@ -89,7 +89,7 @@ def _reduced(picture: Image.Image) -> Image.Image:
     if scale >= 1:
         return picture
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1)
 
 
 def _frequencies(picture: Image.Image) -> np.ndarray:

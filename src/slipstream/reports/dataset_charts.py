@@ -45,9 +45,13 @@ def length_bars(lengths: Sequence[int]) -> list[Bar]:
     counts = [sum(start <= length < start + step for length in lengths) for start in starts]
     most = max(counts)
     return [
-        Bar(f"{start}-{min(high, start + step - 1)}" if step > 1 else f"{start}", "", count, count / most)
+        Bar(_span(start, min(high, start + step - 1)), "", count, count / most)
         for start, count in zip(starts, counts, strict=True)
     ]
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first}-{last}"
 
 
 def tones_svg(pictures: Sequence[tuple[str, float, float]]) -> Markup:
