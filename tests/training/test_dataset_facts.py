@@ -7,7 +7,7 @@ from PIL import Image
 
 from slipstream.config.run_config import parse_config
 from slipstream.models.z_image.resolve import resolve_parts
-from slipstream.training.dataset_facts import caption_warnings, dataset_facts, dataset_lines
+from slipstream.training.dataset_facts import caption_warnings, dataset_facts, dataset_lines, num_learned
 from slipstream.training.setting import settle
 from slipstream.workflows.plan import make_plan
 
@@ -69,6 +69,11 @@ def test_every_set_has_its_share_and_its_weights(config):
 def test_the_plan_says_what_is_unusual(config, overrides, parts):
     lines = make_plan(config(*overrides)).choices
     assert any(all(part in line for part in parts) for line in lines), lines
+
+
+def test_pictures_of_regularization_sets_are_not_learned(config):
+    assert num_learned(settle(config()).dataset) == 3
+    assert num_learned(settle(config("datasets.0.regularization=pictures")).dataset) == 0
 
 
 def test_a_plain_set_has_a_plain_line(config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from slipstream.config.dataset_advice import dataset_advice
 from slipstream.config.optimizer_advice import optimizer_advice
 from slipstream.config.optimizers import finds_its_rate
 from slipstream.config.run_config import RunConfig
@@ -18,7 +19,6 @@ STEPS_FOR_THIRTY_IMAGES = (2500, 3000)
 USUAL_IMAGES = 30
 LONG_TRAINING = 20_000
 LARGE_RANK = 64
-HIGH_DROPOUT = 0.3
 HIGH_NOISE_OFFSET = 0.2
 TINY_SIDE = 256
 PLACEHOLDER = "[trigger]"
@@ -39,6 +39,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *(() if tiny else _memory(config)),
         *_previews(config),
         *_prompts(config),
+        *dataset_advice(config),
         *_saving(config),
         *_training(config),
         *_unread(config),
@@ -164,7 +165,8 @@ def _prompts(config: RunConfig) -> Iterator[str]:
         yield "sample.prompts is empty: no previews are drawn. Give 5-10 prompts of real use."
         return
     if not trigger:
-        captions = [panel.default_caption for panel in config.datasets]
+        without = [panel for panel in config.datasets if not (panel.trigger_word or panel.random_triggers)]
+        captions = [panel.default_caption for panel in without]
         if any(PLACEHOLDER in text.lower() for text in (*prompts, *captions)):
             yield f"{PLACEHOLDER} is used, but job.trigger_word is empty: nothing takes its place."
         return
@@ -194,12 +196,6 @@ def _training(config: RunConfig) -> Iterator[str]:
             f"target.rank {config.target.rank}: above {LARGE_RANK} a LoRA mostly gets larger and overfits. "
             "8-16 is usual."
         )
-    for number, panel in enumerate(config.datasets):
-        if panel.caption_dropout > HIGH_DROPOUT:
-            yield (
-                f"datasets.{number}.caption_dropout {panel.caption_dropout:g} drops many captions: the LoRA "
-                "then acts without being asked for. 0.05 is usual."
-            )
     if training.ema is not None and 1 / (1 - training.ema.decay) > training.steps:
         yield (
             f"training.ema.decay {training.ema.decay:g} averages over more steps than there are "

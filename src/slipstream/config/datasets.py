@@ -238,7 +238,7 @@ class DatasetPanel(BaseModel):
     Careful: `[trigger]` in prompts is always the job's word, and files name that one.
     """
 
-    random_triggers: Annotated[tuple[str, ...], Field(max_length=32), AfterValidator(_trigger_words)] = ()
+    random_triggers: Annotated[tuple[str, ...], Field(max_length=256), AfterValidator(_trigger_words)] = ()
     """Words of which each draw takes one instead of the trigger word: in the place of `[trigger]` and of the trigger
     word, or else in front. All of them come to mean the same.
 

@@ -72,6 +72,8 @@ RENAMED = {
     "training_adapter_path": "model.training_adapter",
     "quantize": "quantization.transformer",
     "qtype": "quantization.transformer",
+    "in_json": "datasets.0.captions_file",
+    "image_jsonl_file": "datasets.0.captions_file",
     "cache_text_embeddings": "training.text_encoder",
     "unload_text_encoder": "training.text_encoder",
     "unload_te": "training.text_encoder",

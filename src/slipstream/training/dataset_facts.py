@@ -44,6 +44,11 @@ def dataset_facts(dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
+def num_learned(dataset: Dataset) -> int:
+    """Pictures that show what is to be learned: those of regularization sets do not count."""
+    return sum(facts["images"] for facts in dataset_facts(dataset) if facts["regularization"] is None)
+
+
 def dataset_lines(dataset: Dataset) -> list[str]:
     """One line per dataset: pictures, share of the epoch, captions, and what is unusual about it."""
     lines = []

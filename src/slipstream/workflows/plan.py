@@ -70,6 +70,7 @@ def make_plan(config: RunConfig) -> Plan:
         SlipstreamError: whatever would stop the training before its first step.
     """
     from slipstream.data.encode import count_missing_latents
+    from slipstream.training.dataset_facts import num_learned
     from slipstream.training.setting import settle
     from slipstream.training.speed import expected_seconds_per_step
 
@@ -94,7 +95,7 @@ def make_plan(config: RunConfig) -> Plan:
         pictures_per_set=len(setting.pictures),
         seconds_per_step=seconds,
         speed_source=source,
-        advice=tuple(advise(config, dataset.num_images)),
+        advice=tuple(advise(config, num_learned(dataset))),
     )
 
 
