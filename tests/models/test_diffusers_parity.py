@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from slipstream.adapters.files import load_lora, save_lora
-from slipstream.adapters.inject import inject_lora, inject_weights, select_targets
+from slipstream.adapters.inject import inject_fresh, inject_lora, inject_weights, select_targets
+from slipstream.adapters.kinds import Recipe
 from slipstream.core.quiet import quiet_imports
 from slipstream.models.z_image.resolve import TINY_ROOT
 from slipstream.previews.render import Picture, initial_noise, render
@@ -153,3 +154,20 @@ def test_a_picture_does_not_depend_on_its_batch_or_order(tiny):
     assert together[1].shape == (3, 64, 96)
     for index, wanted in enumerate(pictures):
         assert (together[index] - ours(tiny, tiny.transformer, wanted)).abs().max() <= 1 / 255
+
+
+@pytest.mark.parametrize("factor", [None, 8])
+def test_diffusers_draws_our_lokr(tiny, pipeline, tmp_path, factor):
+    carrier = copy.deepcopy(tiny.transformer)
+    recipe = Recipe("lokr", 4, 6.0, lokr_factor=factor)
+    lokr = inject_fresh(carrier, select_targets(carrier, "layers", TARGETS), recipe, seed=1)
+    for index, parameter in enumerate(lokr.parameters()):
+        torch.nn.init.normal_(parameter, std=0.08, generator=torch.Generator().manual_seed(index))
+    save_lora(tmp_path / "lokr.safetensors", lokr, torch.float32, {})
+    wanted = picture(0.0, 64, 64)
+    pipeline.load_lora_weights(tmp_path / "lokr.safetensors")
+    drawn = theirs(pipeline, wanted)
+    pipeline.unload_lora_weights()
+    preview = ours(tiny, carrier, wanted)
+    assert (preview - drawn).abs().max() <= 2 / 255
+    assert (preview - ours(tiny, tiny.transformer, wanted)).abs().max() > 0.1

@@ -124,7 +124,7 @@ class TargetPanel(BaseModel):
     Formula: W + s B A; dora (W + s B A) m / |W + s B A|; lokr W + s W1 (x) W2; loha W + s (W1a W1b) o (W2a W2b); oft
     R^T W, with s = alpha / rank.
     Change it when: a LoRA of the same size does not get there; `lora` first.
-    Careful: ComfyUI reads all of them, diffusers only `lora`; dora and loha take longer steps.
+    Careful: ComfyUI reads all of them, diffusers `lora` and (from 0.42 on) `lokr`; dora and loha take longer steps.
     """
 
     rank: Annotated[StrictInt, Field(ge=1, le=512), AfterValidator(_blocks_of_two)] = 16
