@@ -42,7 +42,7 @@ class ClassWordPreservation(BaseModel):
 
     Formula: loss + multiplier * mean (v_lora(class caption) - v_original(class caption))^2.
     Change it when: pictures without the trigger word still change (raise it), or the LoRA stays too weak (lower it).
-    Careful: a step takes about twice as long.
+    Careful: a step takes about two and a half times as long: three predictions, two backward passes.
     """
 
 
@@ -59,7 +59,7 @@ class BlankPromptPreservation(BaseModel):
 
     Formula: loss + multiplier * mean (v_lora("") - v_original(""))^2.
     Change it when: pictures without the trigger word still change (raise it), or the LoRA stays too weak (lower it).
-    Careful: a step takes about twice as long.
+    Careful: a step takes about two and a half times as long: three predictions, two backward passes.
     """
 
 
@@ -85,5 +85,5 @@ class ContrastiveGuidancePanel(BaseModel):
 
     Formula: target = blank + scale * (velocity - blank), blank predicted without the LoRA and without gradient.
     Change it when: pictures stay pale or follow the prompt too little: 1.2-2.
-    Careful: colours and contrast burn out with the scale; a step takes about a third longer.
+    Careful: colours and contrast burn out with the scale; a step takes about half longer.
     """

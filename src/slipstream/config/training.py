@@ -317,7 +317,7 @@ class TrainingPanel(BaseModel):
 
     Change it when: the LoRA bleeds: people, animals or styles of the same kind change without the trigger word. First
     train without it, to have a baseline.
-    Careful: a step takes about twice as long, and styles come out somewhat weaker at the same number of steps.
+    Careful: a step takes about two and a half times as long, and the LoRA learns somewhat less in it.
     """
 
     contrastive_guidance: ContrastiveGuidancePanel | None = None

@@ -56,6 +56,36 @@ def preserves_blank(config: RunConfig) -> bool:
     return preservation is not None and preservation.kind == "blank_prompt"
 
 
+def relative_work(config: RunConfig) -> float:
+    """Work of an update, 1 = one prediction with its backward pass, which are alike with frozen weights."""
+    backward_too, prediction = 1.0, 0.5
+    work = backward_too
+    if config.training.preservation is not None:
+        work += backward_too + prediction
+    if config.training.contrastive_guidance is not None and not preserves_blank(config):
+        work += prediction  # else it is the one that preservation asks for
+    return work
+
+
+def side_lines(config: RunConfig) -> list[str]:
+    """One line per term that is added to the pictures' loss or moves its target, for the log and `plan`."""
+    training, guidance = config.training, config.advanced.differential_guidance
+    lines = []
+    preservation, contrast = training.preservation, training.contrastive_guidance
+    if preservation is not None:
+        what = "the blank prompt"
+        if preservation.kind == "class_word":
+            what = f"captions with {preservation.class_word!r} for {config.job.trigger_word!r}"
+        lines.append(f"preservation: {what} must stay as without the LoRA (multiplier {preservation.multiplier:g})")
+    if contrast is not None:
+        lines.append(
+            f"contrastive guidance: target pushed from the blank prompt's prediction (scale {contrast.scale:g})"
+        )
+    if guidance is not None:
+        lines.append(f"differential guidance: target moved past the pictures (scale {guidance.scale:g})")
+    return lines
+
+
 def require_noise_levels(config: RunConfig, buckets: list[Bucket]) -> None:
     """Refuse bounds that leave no noise level to train on.
 

@@ -25,6 +25,7 @@ from slipstream.training.objective_settings import (
     preserved_class_word,
     preserves_blank,
     require_noise_levels,
+    side_lines,
 )
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
@@ -69,7 +70,8 @@ class Setting:
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
-            self._checkpointing_line(), self.optimizer.line, f"cache: {self.latent_cache.root}",
+            self._checkpointing_line(), self.optimizer.line, *side_lines(self.config),
+            f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:

@@ -12,6 +12,7 @@ from slipstream.core.atomic import write_json
 from slipstream.core.errors import RunError
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.models.z_image.layout import pad_to_multiple
+from slipstream.training.objective_settings import relative_work
 from slipstream.training.setting import Setting
 
 _CAPTION_TOKENS = 64
@@ -23,13 +24,13 @@ _PASSES = 4
 
 
 def tokens_per_step(setting: Setting) -> float:
-    """Mean tokens of an update: image patches and caption of every sample."""
+    """Mean tokens of an update: image patches and caption of every sample, counted once per trained prediction."""
     rows = [
         (pad_to_multiple((b.width // 16) * (b.height // 16)), samples)
         for b, _, samples in setting.dataset.bucket_table()
     ]
     mean = sum(tokens * samples for tokens, samples in rows) / max(1, sum(samples for _, samples in rows))
-    return (mean + _CAPTION_TOKENS) * setting.samples_per_step
+    return (mean + _CAPTION_TOKENS) * setting.samples_per_step * relative_work(setting.config)
 
 
 def note_speed(setting: Setting, seconds_per_step: float | None) -> None:
