@@ -69,6 +69,19 @@ def test_pictures_trained_on_the_blank_prompt_leave_nothing_to_compare_it_with(o
     config(wordless[0], override)
 
 
+def test_the_trigger_words_of_sets_count():
+    person = "training.preservation={class_word: person}"
+    assert config("job.trigger_word=''", "datasets.0.trigger_word=zfox", person)
+    assert config("job.trigger_word=''", "datasets.0.random_triggers=[sks]", person)
+    for more, message in (
+        ("datasets.0.trigger_word=''", "a set to learn has none"),
+        ("datasets.0.trigger_word=Person", "the trigger word itself"),
+        ("datasets.0.random_triggers=[sks, person]", "the trigger word itself"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            config(more, person)
+
+
 def test_the_class_word_is_the_kind_that_needs_no_name():
     panel = config("training.preservation={class_word: person}").training.preservation
     assert (panel.kind, panel.class_word, panel.multiplier) == ("class_word", "person", 1.0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
+    from slipstream.config.datasets import DatasetPanel
     from slipstream.config.run_config import RunConfig
 
 
@@ -21,17 +22,17 @@ def refuse_nonsense(config: RunConfig) -> RunConfig:
     Raises:
         PydanticCustomError: two settings contradict each other.
     """
-    training, trigger = config.training, config.job.trigger_word
-    preservation = training.preservation
-    wordless = training.text_encoder == "unload" and not trigger
+    training, preservation = config.training, config.training.preservation
+    taught = [trigger_words(config, panel) for panel in config.datasets if panel.regularization is None]
+    wordless = training.text_encoder == "unload" and not all(taught)
     if preservation is not None and preservation.kind == "class_word":
-        if not trigger:
+        if not all(taught):
             _refuse(
                 "training.preservation",
-                "the class word takes the place of the trigger word, but job.trigger_word is empty; give a trigger "
-                "word, or set kind to blank_prompt",
+                "the class word takes the place of the trigger word, but a set to learn has none (job.trigger_word is "
+                "empty, or datasets.trigger_word); give a trigger word, or set kind to blank_prompt",
             )
-        if preservation.class_word.lower() == trigger.lower():
+        if preservation.class_word.lower() in {word.lower() for words in taught for word in words}:
             _refuse(
                 "training.preservation.class_word",
                 f"got {preservation.class_word!r}, which is the trigger word itself, expected what it is a kind of, "
@@ -48,6 +49,12 @@ def refuse_nonsense(config: RunConfig) -> RunConfig:
             f"{_WORDLESS}, so no caption adds anything to it; give a trigger word",
         )
     return config
+
+
+def trigger_words(config: RunConfig, panel: DatasetPanel) -> tuple[str, ...]:
+    """The words of which each caption of a set gets one; none where it has no trigger word."""
+    word = config.job.trigger_word if panel.trigger_word is None else panel.trigger_word
+    return panel.random_triggers or ((word,) if word else ())
 
 
 def _refuse(path: str, message: str) -> None:
