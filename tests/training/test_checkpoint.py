@@ -172,6 +172,17 @@ def test_values_beyond_a_formats_range_are_cut_off_and_told(tmp_path, small, dty
         assert warning is None
 
 
+def test_the_best_step_is_spared(tmp_path, small):
+    model = small()
+    state = new_state(model)
+    policy = policy_in(tmp_path, keep=1)
+    for spared in (None, 5, 5, 15):
+        model.train(state, 5)
+        save_checkpoint(policy, state, {}, spared=spared)
+    loras = [name for name in names_in(policy.folder) if name.startswith("style")]
+    assert loras == ["style_000000015.safetensors", "style_000000020.safetensors"]
+
+
 def test_keep_zero_keeps_every_lora(tmp_path, small):
     model = small()
     state = new_state(model)

@@ -21,6 +21,7 @@ class Script:
     preview_at: int | None = None
     stop_in_preview_at: int | None = None
     stop_in_sweep: bool = False
+    stop_in_validation_at: int | None = None
 
     def stop(self) -> bool:
         return self.state.step == self.stop_at
@@ -43,7 +44,13 @@ class Diary:
 
 
 def run(
-    small, *, start: int = 0, every: tuple[int, int] = (4, 3), at_start: bool = True, **requests
+    small,
+    *,
+    start: int = 0,
+    every: tuple[int, int] = (4, 3),
+    at_start: bool = True,
+    validate: int | None = None,
+    **requests,
 ) -> tuple[bool, Diary]:
     state = TrainingState(small().lora, None, None, step=start)  # type: ignore[arg-type]
     diary = Diary()
@@ -54,6 +61,10 @@ def run(
     def preview() -> bool:
         note("preview")
         return state.step != script.stop_in_preview_at
+
+    def measure() -> bool:
+        note("validate")
+        return state.step != script.stop_in_validation_at
 
     def update() -> StepResult:
         note("update")
@@ -68,6 +79,7 @@ def run(
         state=state, steps=10, save_every=every[0], preview_every=every[1], preview_at_start=at_start, update=update,
         log_step=lambda step, _: diary.entries.append(("log", step)), save=lambda: note("save"),
         preview=preview, sweep=sweep, finish=lambda: note("finish"), requests=script,
+        **({} if validate is None else {"validate_every": validate, "validate": measure}),
     )  # fmt: skip
     return train(job), diary
 
@@ -149,3 +161,22 @@ def test_requests_are_served_at_once(small):
     _, diary = run(small, every=(0, 0), at_start=False, save_at=2, preview_at=7)
     assert diary.steps("save") == [2, 10]
     assert diary.steps("preview") == [7, 10]
+
+
+@pytest.mark.parametrize(("every", "expected"), [(4, [0, 4, 8, 10]), (5, [0, 5, 10]), (0, [0, 10])])
+def test_held_out_pictures_are_measured_at_the_start_in_rhythm_and_at_the_end(small, every, expected):
+    _, diary = run(small, validate=every)
+    assert diary.steps("validate") == expected
+    assert diary.entries.index(("save", 4)) < diary.entries.index(("preview", 6))
+
+
+@pytest.mark.parametrize(("start", "expected"), [(4, [4, 8, 10]), (5, [8, 10]), (10, [10])])
+def test_a_resumed_run_asks_again_for_what_was_due(small, start, expected):
+    _, diary = run(small, start=start, validate=4)
+    assert diary.steps("validate") == expected
+
+
+def test_a_stop_while_measuring_saves_first(small):
+    finished, diary = run(small, validate=3, every=(0, 0), stop_in_validation_at=3)
+    assert not finished
+    assert diary.entries[-2:] == [("validate", 3), ("save", 3)]

@@ -46,6 +46,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
         *_noise(config),
         *optimizer_advice(config),
         *_preserved(config),
+        *_validation(config),
     ]
 
 
@@ -252,3 +253,21 @@ def _noise(config: RunConfig) -> Iterator[str]:
         )
     if training.noise_offset > HIGH_NOISE_OFFSET:
         yield f"training.noise_offset {training.noise_offset:g} fogs pictures: 0.03-0.1 is usual."
+
+
+def _validation(config: RunConfig) -> Iterator[str]:
+    panel, save = config.training.validation, config.save
+    if panel is None:
+        return
+    if panel.every and save.every and panel.every % save.every:
+        yield (
+            f"training.validation.every {panel.every} is no multiple of save.every {save.every}: the step with the "
+            f"lowest loss may have no checkpoint. Use {save.every}."
+        )
+    low, high = config.training.min_noise, config.training.max_noise
+    outside = [level for level in panel.noise_levels if not low <= level <= high]
+    if outside:
+        yield (
+            f"training.validation.noise_levels {', '.join(f'{level:g}' for level in outside)} are not trained "
+            "(min_noise, max_noise): their loss says little."
+        )

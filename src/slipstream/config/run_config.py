@@ -95,6 +95,10 @@ def _anchored(config: RunConfig, base_dir: Path) -> RunConfig:
     update: dict[str, Any] = {"datasets": datasets, "model": config.model.model_copy(update=files)}
     if config.target.start_from is not None:
         update["target"] = config.target.model_copy(update={"start_from": _found(config.target.start_from, base_dir)})
+    if (validation := config.training.validation) is not None and validation.path is not None:
+        path = (base_dir / validation.path.expanduser()).resolve()
+        moved = validation.model_copy(update={"path": path})
+        update["training"] = config.training.model_copy(update={"validation": moved})
     if config.advanced.cache_dir is not None:
         cache_dir = config.advanced.cache_dir.expanduser().resolve()
         update["advanced"] = config.advanced.model_copy(update={"cache_dir": cache_dir})

@@ -19,6 +19,7 @@ from slipstream.config.ema import EmaPanel
 from slipstream.config.optimizers import known_optimizer, plain_arguments
 from slipstream.config.panel import PANEL
 from slipstream.config.regularization import ContrastiveGuidancePanel, PreservationPanel
+from slipstream.config.validation import ValidationPanel
 
 LrSchedule = Literal["constant", "cosine", "linear", "polynomial", "cosine_restarts", "rex"]
 LossType = Literal["mse", "mae", "huber", "pseudo_huber", "wavelet"]
@@ -334,6 +335,14 @@ class TrainingPanel(BaseModel):
 
     Change it when: previews of neighbouring checkpoints differ much.
     Careful: schedule-free optimizers average already.
+    """
+
+    validation: ValidationPanel | None = None
+    """Loss on held-out pictures at fixed noise levels, in the log and the report, with advice when it rises: the sign
+    of overfitting. Off when left out; `validation: {fraction: 0.1}` turns it on.
+
+    Change it when: you want to know which checkpoint to take.
+    Careful: held-out pictures are not trained; on a set of ten or fewer judge by the previews instead.
     """
 
     text_encoder: TextEncoderUse = "cache"

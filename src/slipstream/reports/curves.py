@@ -95,7 +95,7 @@ def curve_svg(
     ]
     xs, ys = [step for step, _ in pairs], [value for _, value in pairs]
     if not pairs:
-        return _frame(label, _text(WIDTH / 2, HEIGHT / 2, "no values yet", "middle"))
+        return frame(label, svg_text(WIDTH / 2, HEIGHT / 2, "no values yet", "middle"))
     window = smoothing_window(len(ys)) if smooth else 1
     low, high = value_range(ys, robust=robust)
     # a spike counts as far as the frame reaches: its full height would hide the line for a whole window
@@ -103,23 +103,23 @@ def curve_svg(
     bins = binned(xs, ys, line, MAX_POINTS)
     x = Axis(*(padded(xs[0], xs[-1], 0.0)), _LEFT, WIDTH - _RIGHT)
     y = Axis(*padded(low, high, 0.06), HEIGHT - _BOTTOM, _TOP)
-    parts = [_grid(x, y), _marks(bins, x, y, label, smooth=smooth)]
+    parts = [grid(x, y), _marks(bins, x, y, label, smooth=smooth)]
     if outside := sum(not low <= value <= high for value in ys):
         noun = "value" if outside == 1 else "values"
-        parts.append(_text(WIDTH - _RIGHT - 4, _TOP + 12, f"{outside} {noun} beyond the frame", "end"))
-    return _frame(label, "".join(parts))
+        parts.append(svg_text(WIDTH - _RIGHT - 4, _TOP + 12, f"{outside} {noun} beyond the frame", "end"))
+    return frame(label, "".join(parts))
 
 
-def _grid(x: Axis, y: Axis) -> str:
+def grid(x: Axis, y: Axis) -> str:
     """Lines and tick labels of both axes."""
     parts = []
     for value in axis_ticks(y.low, y.high, 5):
         at = y.place(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(_text(_LEFT - 8, at + 4, tick_label(value, y.high - y.low), "end"))
+        parts.append(svg_text(_LEFT - 8, at + 4, tick_label(value, y.high - y.low), "end"))
     for value in axis_ticks(x.low, x.high, 7):
         if value == int(value):
-            parts.append(_text(x.place(value), HEIGHT - 12, f"{int(value)}", "middle"))
+            parts.append(svg_text(x.place(value), HEIGHT - 12, f"{int(value)}", "middle"))
     floor = HEIGHT - _BOTTOM
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>')
     return "".join(parts)
@@ -152,11 +152,13 @@ def _marks(bins: Sequence[Bin], x: Axis, y: Axis, label: str, *, smooth: bool) -
     return "".join(parts)
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def svg_text(x: float, y: float, text: str, anchor: str) -> str:
+    """A text in the drawing's own size; `anchor` is start, middle or end."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _frame(label: str, content: str) -> str:
+def frame(label: str, content: str) -> str:
+    """The SVG around a drawing."""
     return (
         f'<svg class="curve" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(label)} over steps">{content}</svg>'

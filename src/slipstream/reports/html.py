@@ -23,6 +23,7 @@ from slipstream.reports.pictures import (
     thinned,
 )
 from slipstream.reports.usage import usage
+from slipstream.reports.validation import validation_figure
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import read_metrics
 
@@ -111,6 +112,7 @@ def render_report(run: RunDir) -> str:
         gallery=gallery(run, previews, prompts),
         weights=weights(run, previews, prompts),
         curves=curves(rows),
+        validation=validation_figure(run, (manifest.get("validation") or {}).get("patience")),
         phases=spent,
         settings=read_text(run.config),
         usage=usage(lora, manifest, picture_text(last) if last else {}) if lora else None,

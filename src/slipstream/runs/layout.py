@@ -33,6 +33,11 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def validation(self) -> Path:
+        """One JSON object a line, one line a measurement on held-out pictures."""
+        return self.path / "validation.jsonl"
+
+    @property
     def progress(self) -> Path:
         """Where the run stands now."""
         return self.path / "progress.json"

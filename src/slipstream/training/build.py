@@ -18,6 +18,7 @@ from slipstream.models.z_image.latents import ImageCodec
 from slipstream.precision.checkpointing import RunBlock, block_runner
 from slipstream.previews.render import Renderer
 from slipstream.runs.layout import RunDir
+from slipstream.runs.validation import best_row, read_rows
 from slipstream.training.checkpoint import (
     CheckpointPolicy,
     TrainingState,
@@ -37,8 +38,16 @@ from slipstream.training.optimizers import current_rate
 from slipstream.training.preview_stage import PreviewStage, scaled
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting, settle_compute
-from slipstream.training.stages import Adapted, Features, prepare_features, prepare_latents, prepare_transformer
+from slipstream.training.stages import (
+    Adapted,
+    Features,
+    Latents,
+    prepare_features,
+    prepare_latents,
+    prepare_transformer,
+)
 from slipstream.training.step import StepResult, StepSettings, train_step
+from slipstream.training.validation_stage import ValidationStage
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Prepared:
     loader: Loader
     features: Features
     previews: PreviewStage | None
+    validation: ValidationStage | None
 
 
 def make_reporter(config: RunConfig, run: RunDir, stop: Callable[[], bool]) -> Reporter:
@@ -108,6 +118,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         loader=Loader(setting.dataset, sampler, latents, features),
         features=features,
         previews=preview_stage(setting, run, reporter, adapted, state, features, codec),
+        validation=validation_stage(setting, reporter, adapted, state, latents, features),
     )
 
 
@@ -153,6 +164,29 @@ def preview_stage(
 def previews_at_once(setting: Setting) -> int:
     """One picture after the other where memory is scarce: a batch of them can need more than training does."""
     return 1 if setting.config.training.gradient_checkpointing == "full" else Renderer.max_batch
+
+
+def validation_stage(
+    setting: Setting, reporter: Reporter, adapted: Adapted, state: TrainingState, latents: Latents, features: Features
+) -> ValidationStage | None:
+    """What measures the loss on the held-out pictures; None where validation is off."""
+    panel = setting.config.training.validation
+    if panel is None or setting.held_out is None:
+        return None
+    return ValidationStage(
+        reporter=reporter,
+        state=state,
+        examples=setting.held_out.examples,
+        latents=latents,
+        features=features,
+        predict=predictor(adapted.transformer),
+        levels=panel.noise_levels,
+        num_seeds=panel.num_seeds,
+        patience=panel.patience,
+        seed=derive_seed(setting.config.job.seed, "validation"),
+        batch_size=max(previews_at_once(setting), setting.config.training.batch_size),
+        device=setting.compute.device,
+    )
 
 
 def step_settings(setting: Setting, features: Features) -> StepSettings:
@@ -208,13 +242,15 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
 
     def save() -> None:
         with reporter.phase("save checkpoint", may_stop=False):
-            path = save_checkpoint(prepared.policy, state, prepared.metadata)
+            path = save_checkpoint(prepared.policy, state, prepared.metadata, spared=_best_step(prepared.run))
         reporter.log(f"saved {path.name}")
 
         if warning := range_warning(state, prepared.policy.dtype):
             reporter.log(warning)
 
     def finish() -> None:
+        if prepared.validation is not None:
+            prepared.validation.advise()
         export_lora(prepared.run.lora, prepared.policy.dtype, state, prepared.metadata)
         reporter.log(f"finished: {prepared.run.lora.name}, {state.step} updates")
 
@@ -231,8 +267,16 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         sweep=previews.sweep if previews else _nothing_to_draw,
         finish=finish,
         requests=requests,
+        validate_every=training.validation.every if training.validation is not None else 0,
+        validate=prepared.validation.measure if prepared.validation is not None else lambda: True,
     )
 
 
 def _nothing_to_draw() -> bool:
     return True
+
+
+def _best_step(run: RunDir) -> int | None:
+    """The step whose loss on held-out pictures was lowest so far: its checkpoint is kept."""
+    best = best_row(read_rows(run.validation))
+    return int(best["step"]) if best is not None else None

@@ -72,8 +72,10 @@ def lora_path(policy: CheckpointPolicy, step: int) -> Path:
     return policy.folder / f"{policy.name}_{step:09d}.safetensors"
 
 
-def save_checkpoint(policy: CheckpointPolicy, state: TrainingState, metadata: Mapping[str, str]) -> Path:
-    """Write LoRA and state, then prune; returns the LoRA's path.
+def save_checkpoint(
+    policy: CheckpointPolicy, state: TrainingState, metadata: Mapping[str, str], *, spared: int | None = None
+) -> Path:
+    """Write LoRA and state, then prune all but the newest and the LoRA of step `spared`; returns the LoRA's path.
 
     Raises:
         DiskFullError: no space; the previous checkpoint is untouched.
@@ -83,7 +85,7 @@ def save_checkpoint(policy: CheckpointPolicy, state: TrainingState, metadata: Ma
     export_lora(path, policy.dtype, state, metadata)
     with atomic_path(policy.folder / f"state_{state.step:09d}.pt") as temporary, temporary.open("wb") as handle:
         torch.save(_pack(state), handle)  # a handle, because torch's own file writer hides a full disk
-    _prune(policy)
+    _prune(policy, spared)
     return path
 
 
@@ -204,13 +206,14 @@ def _settings_misfit(packed: Mapping[str, Any], state: TrainingState) -> str | N
     return optimizer_misfit(packed["optimizer"], state.optimizer, state.lora.named_parameters())
 
 
-def _prune(policy: CheckpointPolicy) -> None:
+def _prune(policy: CheckpointPolicy, spared: int | None) -> None:
     """Remove LoRAs that nothing keeps, and all but the newest two states (the older one in case the newest cannot be
     read)."""
     label = re.compile(re.escape(policy.name) + r"_(\d{9})\.safetensors")
     found = sorted((path.name, path) for path in policy.folder.glob("*.safetensors"))
     loras = [(int(match[1]), path) for name, path in found if (match := label.fullmatch(name))]
-    passing = [path for step, path in loras if not (policy.keep_every and step % policy.keep_every == 0)]
+    lasting = {step for step, _ in loras if step == spared or (policy.keep_every and step % policy.keep_every == 0)}
+    passing = [path for step, path in loras if step not in lasting]
     states = sorted(policy.folder.glob("state_?????????.pt"))
     for old in (passing[: -policy.keep] if policy.keep else []) + states[:-2]:
         old.unlink(missing_ok=True)

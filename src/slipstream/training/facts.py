@@ -12,6 +12,7 @@ import slipstream
 from slipstream.adapters.training_adapter import TrainingAdapter
 from slipstream.config.datasets import DatasetPanel
 from slipstream.config.run_config import RunConfig, dump_yaml
+from slipstream.config.training import TrainingPanel
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
@@ -52,7 +53,15 @@ def shareable(config: RunConfig) -> RunConfig:
     target = config.target
     if target.start_from is not None and Path(target.start_from).is_absolute():
         target = target.model_copy(update={"start_from": Path(target.start_from).name})
-    return config.model_copy(update={"job": job, "target": target, "datasets": datasets})
+    training = _shareable_training(config.training)
+    return config.model_copy(update={"job": job, "target": target, "datasets": datasets, "training": training})
+
+
+def _shareable_training(panel: TrainingPanel) -> TrainingPanel:
+    if panel.validation is None or panel.validation.path is None:
+        return panel
+    validation = panel.validation.model_copy(update={"path": Path(panel.validation.path.name)})
+    return panel.model_copy(update={"validation": validation})
 
 
 def _shareable_dataset(panel: DatasetPanel) -> DatasetPanel:
@@ -102,6 +111,10 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
             "alpha": alpha_of(setting),
             "modules": len(adapted.lora.branches),
             "parameters": sum(parameter.numel() for parameter in adapted.lora.parameters()),
+        },
+        "validation": None if setting.held_out is None or config.training.validation is None else {
+            "num_images": setting.held_out.num_images,
+            "patience": config.training.validation.patience,
         },
         "sample": {
             "prompts": [picture.prompt for picture in setting.pictures],

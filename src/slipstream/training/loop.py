@@ -25,10 +25,10 @@ class Requests(Protocol):
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end.
+    """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end (`validate` at the start too).
 
-    `preview` and `sweep` (the pictures at other LoRA weights, after the last step) return False where a stop cut them
-    short.
+    `preview`, `validate` and `sweep` (the pictures at other LoRA weights, after the last step) return False where a
+    stop cut them short.
     """
 
     state: TrainingState
@@ -43,14 +43,18 @@ class TrainingJob:
     sweep: Callable[[], bool]
     finish: Callable[[], None]
     requests: Requests
+    validate_every: int = 0
+    validate: Callable[[], bool] = lambda: True
 
 
 def train(job: TrainingJob) -> bool:
     """Train to the last step; returns True when finished, False when stopped on request (saved, resumable).
 
-    After a resume, pictures that were due at the restored step are drawn if they are missing.
+    After a resume, measurements and pictures that were due at the restored step are made if they are missing.
     """
     state = job.state
+    if _opens_with_validation(job) and not job.validate():
+        return False
     if _opens_with_previews(job) and not job.preview():
         return False
     if state.step < job.steps and job.requests.stop():
@@ -62,6 +66,9 @@ def train(job: TrainingJob) -> bool:
         if stopping or job.requests.save() or _due(state.step, job.save_every) or state.step == job.steps:
             job.save()
         if stopping and state.step < job.steps:
+            return False
+        if (_due(state.step, job.validate_every) or state.step == job.steps) and not job.validate():
+            job.save()
             return False
         wants_preview = job.requests.preview() or _due(state.step, job.preview_every) or state.step == job.steps
         if wants_preview and not job.preview():
@@ -76,6 +83,11 @@ def train(job: TrainingJob) -> bool:
 def _opens_with_previews(job: TrainingJob) -> bool:
     step = job.state.step
     return job.preview_at_start if step == 0 else step == job.steps or _due(step, job.preview_every)
+
+
+def _opens_with_validation(job: TrainingJob) -> bool:
+    step = job.state.step
+    return step in (0, job.steps) or _due(step, job.validate_every)
 
 
 def _due(step: int, every: int) -> bool:

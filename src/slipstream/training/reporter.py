@@ -15,6 +15,7 @@ from slipstream.core.quiet import quiet_imports
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import MetricsWriter, truncate_after
 from slipstream.runs.progress import Progress, State, write_progress
+from slipstream.runs.validation import LEVEL, append_row, level_keys
 
 TRAINING = "training"
 _WRITE_EVERY_SECONDS = 0.2
@@ -96,6 +97,7 @@ class Reporter:
     def start_training(self, first_step: int) -> None:
         """Open metrics at the step training goes on from; lines after it are written again."""
         truncate_after(self.run.metrics, first_step)
+        truncate_after(self.run.validation, first_step)
         self._metrics = MetricsWriter(self.run.metrics)
         if self._wants_tensorboard:
             with quiet_imports():
@@ -128,6 +130,20 @@ class Reporter:
         )  # fmt: skip
         if self._log_every and step % self._log_every == 0:
             self._board_row(step, row)
+
+    def validation(self, row: Mapping[str, float]) -> None:
+        """Record a measurement on held-out pictures: the mean loss and that of each noise level.
+
+        Raises:
+            RunError: the run folder cannot be written.
+        """
+        append_row(self.run.validation, row)
+        levels = level_keys([row])
+        each = ", ".join(f"{key.removeprefix(LEVEL)}: {row[key]:.4f}" for key in levels)
+        self.log(f"validation after step {row['step']:g}: loss {row['loss']:.4f} (by noise level {each})")
+        if self._board is not None:
+            for key in ("loss", *levels):
+                self._board.add_scalar(f"validation/{key}", row[key], int(row["step"]))
 
     def end(self, state: State, message: str = "") -> None:
         """Write the last state and the timings (`timings.json`: seconds per phase of this worker), close what is open.

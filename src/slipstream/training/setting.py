@@ -30,6 +30,7 @@ from slipstream.training.objective_settings import (
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
 from slipstream.training.pictures import preview_pictures
+from slipstream.training.validation_setting import describe_validation, hold_out
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,20 @@ class Setting:
     text_cache: TensorCache
     pictures: tuple[Picture, ...]
     optimizer: OptimizerChoice
+    held_out: Dataset | None
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """All pictures that need latents: those trained on, and those measured on."""
+        return (self.dataset,) if self.held_out is None else (self.dataset, self.held_out)
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Every caption that needs features: of the dataset and of the previews."""
+        """Every caption that needs features: of the pictures and of the previews."""
+        known = [caption for dataset in self.datasets for caption in dataset.captions()]
         prompts = [picture.prompt for picture in self.pictures]
         negatives = [picture.negative_prompt for picture in self.pictures if picture.uses_guidance]
-        return tuple(dict.fromkeys([*self.dataset.captions(), *prompts, *negatives]))
+        return tuple(dict.fromkeys([*known, *prompts, *negatives]))
 
     @property
     def samples_per_step(self) -> int:
@@ -71,6 +79,7 @@ class Setting:
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
             self._checkpointing_line(), self.optimizer.line, *side_lines(self.config),
+            *self._validation_line(),
             f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
@@ -79,6 +88,12 @@ class Setting:
         skipped = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
         doubts = (*self.dataset.warnings, *caption_warnings(self.captions, self.model.parts), *self.optimizer.notes)
         return [*skipped, *(f"warning: {line}" for line in doubts)]
+
+    def _validation_line(self) -> list[str]:
+        panel = self.config.training.validation
+        if panel is None or self.held_out is None:
+            return []
+        return [describe_validation(panel, self.held_out, self.dataset.num_images)]
 
     def _checkpointing_line(self) -> str:
         if self.config.training.gradient_checkpointing == "none":
@@ -105,7 +120,8 @@ def settle(config: RunConfig) -> Setting:
     Raises:
         SlipstreamError: something is missing or does not fit this machine.
     """
-    dataset = build_dataset(dataset_settings(config), needs_blank_caption(config))
+    folders = dataset_settings(config)
+    dataset, held_out = hold_out(config, folders, build_dataset(folders, needs_blank_caption(config)))
     require_noise_levels(config, [bucket for bucket, _, _ in dataset.bucket_table()])
     root = cache_root(config)
     adapter = adapter_source(config.model)
@@ -121,6 +137,7 @@ def settle(config: RunConfig) -> Setting:
         text_cache=TensorCache(root, "texts"),
         pictures=preview_pictures(config),
         optimizer=settle_optimizer(config),
+        held_out=held_out,
     )
 
 

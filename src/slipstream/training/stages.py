@@ -68,16 +68,18 @@ def _one_at_a_time(encoder: TextEncoder) -> Features:
 def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, ImageCodec | None]:
     """(Example, view) -> latents, and the image codec where previews or uncached pictures need it."""
     identity = setting.model.latent_identity
-    dataset, cache = setting.dataset, setting.latent_cache
-    missing = count_missing_latents(dataset, identity, cache)
-    uncached = any(not example.cache_latents for example in dataset.examples)
+    datasets, cache = setting.datasets, setting.latent_cache
+    missing = sum(count_missing_latents(dataset, identity, cache) for dataset in datasets)
+    uncached = any(not example.cache_latents for dataset in datasets for example in dataset.examples)
     codec = None
     if missing or uncached or setting.pictures:
         with reporter.phase("load VAE"):
             codec = setting.model.load_codec()
     if missing and codec is not None:
-        with reporter.phase("encode pictures", missing) as tick:
-            encode_latents(dataset, codec.encode, identity, cache, tick)
+        for dataset in datasets:
+            if ahead := count_missing_latents(dataset, identity, cache):
+                with reporter.phase("encode pictures", ahead) as tick:
+                    encode_latents(dataset, codec.encode, identity, cache, tick)
     reporter.log(
         f"latents: {missing} encoded now, the rest from the cache" + (", some at every step" if uncached else "")
     )

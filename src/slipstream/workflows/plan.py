@@ -77,8 +77,11 @@ def make_plan(config: RunConfig) -> Plan:
     setting = settle(config)
     dataset = setting.dataset
     seconds, source = expected_seconds_per_step(setting)
-    missing_latents = count_missing_latents(dataset, setting.model.latent_identity, setting.latent_cache)
-    views = sum(len(example.views) for example in dataset.examples if example.cache_latents)
+    missing_latents = sum(
+        count_missing_latents(one, setting.model.latent_identity, setting.latent_cache) for one in setting.datasets
+    )
+    cached = [example for one in setting.datasets for example in one.examples if example.cache_latents]
+    views = sum(len(example.views) for example in cached)
     micro_steps = setting.sampler().batches_per_epoch
     return Plan(
         name=config.job.name,
