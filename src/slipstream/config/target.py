@@ -124,7 +124,8 @@ class TargetPanel(BaseModel):
     Formula: W + s B A; dora (W + s B A) m / |W + s B A|; lokr W + s W1 (x) W2; loha W + s (W1a W1b) o (W2a W2b); oft
     R^T W, with s = alpha / rank.
     Change it when: a LoRA of the same size does not get there; `lora` first.
-    Careful: ComfyUI reads all of them, diffusers `lora` and (from 0.42 on) `lokr`; dora and loha take longer steps.
+    Careful: ComfyUI reads all of them, diffusers `lora` and (from 0.42 on) `lokr`; dora and loha take longer steps. On
+    the tiny family lokr wants at least four times the learning rate, oft a quarter.
     """
 
     rank: Annotated[StrictInt, Field(ge=1, le=512), AfterValidator(_blocks_of_two)] = 16
@@ -167,7 +168,8 @@ class TargetPanel(BaseModel):
 
     Formula: pissa adds s (B A - B0 A0), where s B0 A0 is the part of W with the `rank` largest singular values.
     Change it when: a low rank learns too slowly (pissa), or two seeds give very different LoRAs (orthogonal).
-    Careful: a pissa file has twice the rank, since it holds the start too; pissa moves fast, so halve the rate.
+    Careful: a pissa file has twice the rank, since it holds the start too; on the tiny family pissa wants a quarter of
+    the learning rate.
     """
 
     start_from: Annotated[StrictStr, Field(min_length=1), AfterValidator(_nothing_else_starts)] | None = None
