@@ -162,19 +162,36 @@ class DatasetPanel(BaseModel):
 
     path: Annotated[Path, BeforeValidator(_a_folder)]
     """Folder with the pictures; a relative path starts at the folder of the YAML file. 10-30 pictures suit
-    most LoRAs."""
+    most LoRAs.
+
+    Careful: few varied pictures teach more than many alike; `slipstream dataset check` finds near-duplicates, blur and
+    broken files.
+    """
 
     resolutions: Annotated[
         tuple[Resolution, ...], Field(min_length=1), BeforeValidator(_as_list), AfterValidator(_each_once)
     ] = (512, 768, 1024)
     """Sizes to train at, in pixels: 768 means an area of 768 x 768 in any aspect ratio. Pictures are never
-    enlarged."""
+    enlarged.
+
+    Unit: pixels; each entry is one more copy of the set at that size.
+    Change it when: memory is short (leave 1024 out), or the LoRA is only used at one size.
+    Careful: time per step grows with the area: 1024 costs about four times 512.
+    """
 
     num_repeats: Annotated[StrictInt, Field(ge=1)] = 1
-    """How often each picture comes up per epoch; use it to balance several datasets."""
+    """How often each picture comes up per epoch; use it to balance several datasets.
+
+    Change it when: a small set drowns beside a large one.
+    Careful: it does not lengthen the training: training.steps does.
+    """
 
     default_caption: str = ""
-    """Caption of pictures that have none. It may hold `[trigger]`."""
+    """Caption of pictures that have none. It may hold `[trigger]`.
+
+    Change it when: captions are missing or all alike, such as `a photo of [trigger]`.
+    Careful: what every picture shows and no caption says is learned as part of the trigger word.
+    """
 
     captions_file: Annotated[Path | None, BeforeValidator(_a_captions_file)] = None
     """One file with the captions of all pictures, JSON or JSONL: `{"photo.jpg": "caption"}`, or entries with
@@ -187,10 +204,19 @@ class DatasetPanel(BaseModel):
 
     caption_extension: Annotated[str, AfterValidator(_extension)] = "txt"
     """Extension of the caption files: `txt` means `photo.txt` beside `photo.jpg`; `json` files hold
-    `{"caption": "..."}`."""
+    `{"caption": "..."}`.
+
+    Change it when: captions were written as `photo.caption` or `photo.json`.
+    Careful: other endings are not looked for; `plan` counts the pictures without a caption.
+    """
 
     caption_dropout: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.05
-    """Share of draws in which the caption is dropped, so that it also learns without words; 0 is off."""
+    """Share of draws in which the caption is dropped, so that it also learns without words; 0 is off.
+
+    Formula: with this probability the caption becomes the trigger word, or nothing where there is none.
+    Change it when: the LoRA is weak with short prompts (0.1), or acts without being asked for (0).
+    Careful: it is exact with cached captions too. Far above 0.1 the LoRA stops listening to prompts.
+    """
 
     caption_shuffle: StrictBool = False
     """Shuffle the tokens of captions, so that their order is not learned. A trigger word put in front stays there.
@@ -272,11 +298,19 @@ class DatasetPanel(BaseModel):
     """
 
     flip_horizontal: StrictBool = False
-    """Mirror half of the draws. Not for faces, text, or anything with a left and a right."""
+    """Mirror half of the draws. Not for faces, text, or anything with a left and a right.
+
+    Change it when: a style or a symmetric object has too few pictures.
+    Careful: a face learned in both mirrors is nobody's face.
+    """
 
     cache_latents: StrictBool = True
     """Encode every picture once and keep it on disk, so that steps are faster and the VAE is not needed while
-    training."""
+    training.
+
+    Change it when: the disk is too small for the cache (about 0.5 MB per picture at 1024).
+    Careful: off it trains alike and slower; changed pictures are always encoded anew.
+    """
 
     flip_vertical: StrictBool = False
     """Turn half of the draws upside down (mirrored top to bottom): for textures, patterns and views from above.
