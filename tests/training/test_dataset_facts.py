@@ -62,6 +62,12 @@ def test_every_set_has_its_share_and_its_weights(config):
         (("datasets.0.lora_weight=-1", "datasets.0.loss_multiplier=2"), ["foxes", "LoRA weight -1", "loss x 2"]),
         (("datasets.0.caption_shuffle=true",), ["foxes", "shuffled in 8 versions each"]),
         (("datasets.0.caption_token_dropout=0.1", "datasets.0.caption_variants=3"), ["thinned out in 3 versions"]),
+        (("datasets.0.square=true", "datasets.0.crop=top"), ["foxes", "square buckets; tall pictures are cut"]),
+        (
+            ("datasets.0.crop=random", "datasets.0.num_crops=4", "datasets.0.crop_scale=0.5"),
+            ["4 random crops, as near"],
+        ),
+        (("datasets.0.flip_horizontal=true", "datasets.0.flip_vertical=true"), ["mirrored sideways and upside down"]),
         (("datasets.0.random_triggers=[sks, ohwx]",), ["called up by sks, ohwx"]),
         (("training.text_encoder=unload",), ["foxes", "only the trigger word is"]),
     ],

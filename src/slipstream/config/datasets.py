@@ -132,7 +132,8 @@ class MaskPanel(BaseModel):
     minimum: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
     """Weight of the masked-out parts. 0 leaves them out, 1 is as good as no mask.
 
-    Formula: weight of a latent cell = minimum + (1 - minimum) * mean of the mask over its 8 x 8 pixels.
+    Formula: weight of a latent cell = minimum + (1 - minimum) * mean of the mask over its 8 x 8 pixels; a sample's loss
+    is the weighted mean over its cells.
     Unit: share of a full weight.
     Change it when: backgrounds of previews fall apart; 0.1 keeps them in view.
     Careful: at 0 the LoRA may draw anything where the mask is black.
@@ -141,7 +142,7 @@ class MaskPanel(BaseModel):
     prior_weight: Annotated[StrictFloat, Field(ge=0, le=10)] = 0.0
     """Holds the masked-out parts to what the model draws there without the LoRA. 0 is off.
 
-    Formula: loss + prior_weight * mean of (1 - weight) * (velocity with LoRA - velocity without)^2.
+    Formula: loss + prior_weight * mean of (velocity with LoRA - velocity without)^2, each cell counted by 1 - weight.
     Change it when: the subject is learned, but backgrounds change with it; 0.5 is a good start.
     Careful: every step predicts once more without the LoRA, which takes about a third longer.
     """

@@ -94,6 +94,7 @@ def _unusual(settings: DatasetSettings) -> Iterator[str]:
         yield f"{' and '.join(ways)} in {rule.num_versions} versions each"
     if rule.random_triggers:
         yield f"called up by {', '.join(rule.random_triggers)}"
+    yield from _views(settings)
     if settings.num_repeats > 1:
         yield f"{settings.num_repeats} repeats"
     if settings.lora_weight != 1:
@@ -104,3 +105,22 @@ def _unusual(settings: DatasetSettings) -> Iterator[str]:
         yield "regularization: no trigger word put in front"
     if settings.regularization == "prior":
         yield "regularization: held to what the model predicts without the LoRA"
+
+
+def _views(settings: DatasetSettings) -> Iterator[str]:
+    """What is unusual about crops, mirrors and masks."""
+    mirrors = [
+        way for way, on in (("sideways", settings.flip_horizontal), ("upside down", settings.flip_vertical)) if on
+    ]
+    if mirrors:
+        yield f"mirrored {' and '.join(mirrors)}"
+    if settings.square:
+        yield "square buckets"
+    if settings.crop.kind == "top":
+        yield "tall pictures are cut at the bottom"
+    if settings.crop.kind == "random":
+        nearer = f", as near as {settings.crop.scale:g} of their size" if settings.crop.scale < 1 else ""
+        yield f"{settings.crop.count} random crops{nearer}"
+    if settings.mask is not None:
+        source = "their alpha channels" if settings.mask.path is None else settings.mask.path.name
+        yield f"masked by {source}{', inverted' if settings.mask.invert else ''}"
