@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,14 @@ Overrides = Annotated[
     typer.Argument(help="Settings over the file's, such as training.steps=500 job.name=second_try", show_default=False),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/my_style.", show_default=False)]
+
+
+class Origin(StrEnum):
+    """Whose file `import` reads."""
+
+    AI_TOOLKIT = "ai-toolkit"
+    MUSUBI = "musubi"
+    DIFFUSERS = "diffusers"
 
 
 @app.command()
@@ -89,17 +98,23 @@ def plan(config: ConfigFile, overrides: Overrides = None) -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A job file of ai-toolkit (YAML or JSON).", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A job file of ai-toolkit, or a command of musubi-tuner or diffusers.", show_default=False),
+    ],
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the config goes.", show_default="NAME.slipstream.yaml beside the file")
+    ] = None,
+    origin: Annotated[
+        Origin | None, typer.Option("--from", help="Whose file it is.", show_default="found out from the file")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there already.")] = False,
 ) -> None:
     """Turn another trainer's file into a config, and tell what became of every key."""
     from slipstream.cli.imports import import_command
 
-    import_command(file, out, overrides or [], replace=replace)
+    import_command(file, out, overrides or [], origin=origin.value if origin else None, replace=replace)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from slipstream.cli.screen import out
 from slipstream.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from slipstream.config.imports.open import Origin
     from slipstream.config.imports.report import Entry, Report
     from slipstream.config.run_config import RunConfig
 
@@ -28,7 +29,9 @@ def open_and_tell(path: Path, overrides: list[str]) -> RunConfig:
     return opened.config
 
 
-def import_command(path: Path, to: Path | None, overrides: list[str], *, replace: bool = False) -> None:
+def import_command(
+    path: Path, to: Path | None, overrides: list[str], *, origin: Origin | None = None, replace: bool = False
+) -> None:
     """Print the report on every training in the file and write its config.
 
     Raises:
@@ -37,11 +40,11 @@ def import_command(path: Path, to: Path | None, overrides: list[str], *, replace
     from slipstream.config.imports.commented import commented_yaml
     from slipstream.config.imports.open import check, import_file
 
-    imported = import_file(path, overrides)
+    imported = import_file(path, overrides, origin)
     if imported is None:
         raise ConfigError(
             "this is no file of another trainer", where=str(path),
-            fix="`slipstream train` takes configs of its own as they are.",
+            fix="`slipstream train` takes its own configs as they are; flags without their script need --from.",
         )  # fmt: skip
     for number, training in enumerate(imported, 1):
         target = _target(path, to, number if len(imported) > 1 else None)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slipstream.config.fields import settings_of
+from slipstream.config.imports import diffusers_script, musubi
 from slipstream.config.imports.ai_toolkit import job as ai_toolkit
 from slipstream.config.imports.imported import Imported
 from slipstream.config.imports.report import Entry, Report
 from slipstream.config.run_config import RunConfig, load_config, parse_config, read_config_text
 from slipstream.core.errors import ConfigError
+
+Origin = Literal["ai-toolkit", "musubi", "diffusers"]
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,39 @@ def check(imported: Imported, path: Path, overrides: Sequence[str] = ()) -> RunC
     return parse_config(imported.settings, overrides, source=source, base_dir=base_dir)
 
 
-def import_file(path: Path, overrides: Sequence[str] = ()) -> list[Imported] | None:
+def import_file(path: Path, overrides: Sequence[str] = (), origin: Origin | None = None) -> list[Imported] | None:
     """The trainings in another trainer's file, or None for a config of our own (or for no mapping at all).
+
+    Args:
+        path: the file; overrides: what the command line sets.
+        origin: whose file it is; None finds out.
 
     Raises:
         ConfigError: it is such a file, and cannot be read or trains something else.
     """
     path = path.expanduser()
     content = read_config_text(path)
-    if "config" not in content and "job" not in content:
+    origin = origin or _origin(path, content)
+    if origin == "musubi":
+        return [known(musubi.import_command(content, str(path)))]
+    if origin == "diffusers":
+        return [known(diffusers_script.import_command(content, str(path)))]
+    if origin is None:
         return None
     job = ai_toolkit.read_job(content, str(path))
     if not ai_toolkit.is_job(job):
         return None
     return [known(found) for found in ai_toolkit.import_job(job, str(path), overrides)]
+
+
+def _origin(path: Path, content: str) -> Origin | None:
+    """Whose file it looks like."""
+    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
+        if musubi.SCRIPT in content:
+            return "musubi"
+        if diffusers_script.SCRIPT in content:
+            return "diffusers"
+    return "ai-toolkit" if "config" in content or "job" in content else None
 
 
 def known(imported: Imported) -> Imported:

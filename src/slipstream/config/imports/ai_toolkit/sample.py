@@ -89,11 +89,11 @@ def _is_disabled(spot: Spot) -> bool:
 _READ: Mapping[str, Callable[[Any], Any]] = {"width": multiple_of_16, "height": multiple_of_16, "negative_prompt": str}
 
 
-def with_flags(prompt: str, variant: str) -> dict[str, Any]:
+def with_flags(prompt: str, variant: str | None) -> dict[str, Any]:
     """A prompt's text with `--w 512` and the like taken out of it, as settings of a prompt.
 
-    Flags that mean nothing for a picture of Z-Image (`--gr`, `--frames`) are dropped, as every other text after `--`
-    was dropped there.
+    Guidance and steps are translated as the variant needs it; None leaves them. Flags that mean nothing for a picture
+    of Z-Image (`--gr`, `--frames`) are dropped, as every other text after `--` was dropped there.
     """
     first, *flags = prompt.split("--")
     result: dict[str, Any] = {"prompt": first.strip()}
@@ -101,9 +101,9 @@ def with_flags(prompt: str, variant: str) -> dict[str, Any]:
         name, _, value = flag.strip().partition(" ")
         if (setting := FLAGS.get(ALIASES.get(name, name))) is not None:
             result[setting] = _READ.get(setting, number)(value.strip())
-    if "guidance_scale" in result:
+    if variant is not None and "guidance_scale" in result:
         result["guidance_scale"] = cfg_of(result["guidance_scale"], variant)[0]
-    if "steps" in result:
+    if variant is not None and "steps" in result:
         result["steps"] = steps_of(result["steps"], variant)[0]
     if isinstance(result.get("seed"), int) and result["seed"] < 0:
         del result["seed"]
