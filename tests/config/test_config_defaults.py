@@ -7,7 +7,7 @@ import pytest
 from slipstream.config import datasets, job, sample, save, target, training
 from slipstream.config import optimizers as config_optimizers
 from slipstream.config.fields import panels_in, settings_of
-from slipstream.config.hints import RENAMED
+from slipstream.config.hints import absent, hint_for, renamed
 from slipstream.config.run_config import RunConfig, parse_config
 
 CONFIG = parse_config({"job": {"name": "a"}, "datasets": [{"path": "pictures"}]})
@@ -73,7 +73,16 @@ def test_settings_are_listed_by_dotted_path_groups_left_out():
 def test_renamed_keys_lead_to_settings_that_exist():
     paths = set(settings_of(RunConfig))
     groups = {path.rpartition(".")[0].removesuffix(".0") for path in paths}
-    assert [name for name, path in RENAMED.items() if path not in paths | groups] == []
+    assert [name for name, path in renamed().items() if path not in paths | groups] == []
+
+
+def test_hints_come_from_the_tables_of_imports():
+    assert hint_for("network_dim") == "here it is called target.rank"
+    assert hint_for("linear_alpha") == "here it is called target.alpha"
+    assert hint_for("instance_prompt") == "here it is called datasets.0.default_caption"
+    assert "quantization" in (hint_for("low_vram") or "")
+    assert hint_for("nothing_like_it") is None
+    assert len(absent()) > 100
 
 
 def test_a_form_can_be_drawn_from_the_schema():

@@ -22,7 +22,7 @@ def refusal(panels=None, overrides=()) -> ConfigError:
         ({"steps": 5}, ["steps: unknown", "did you mean training.steps"]),
         ({"dataset": []}, ["dataset: unknown", "did you mean datasets?"]),
         ({"training": {"lr": 1e-4}}, ["training.lr", "training.learning_rate"]),
-        ({"model": {"low_vram": True}}, ["model.low_vram", "no low-VRAM mode", "remove"]),
+        ({"model": {"low_vram": True}}, ["model.low_vram", "memory is saved by quantization", "remove"]),
         ({"save": {"zzz": 1}}, ["save.zzz", "dtype, every, keep"]),
         ({"datasets": [{"path": "p", "resolutons": 5}]}, ["0.resolutons", "mean datasets.0.resolutions?"]),
         ({"training": {"ema": {"dcay": 0.9}}}, ["training.ema.dcay", "did you mean training.ema.decay?"]),

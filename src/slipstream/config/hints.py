@@ -1,109 +1,71 @@
-"""Keys that users bring along: names from other trainers, and features that are not here yet."""
+"""Keys that users bring along from other trainers, as hints; what they mean is declared once, in `imports/`."""
 
 from __future__ import annotations
 
-RENAMED = {
-    "lr": "training.learning_rate",
+from collections.abc import Iterator
+from functools import cache
+
+from slipstream.config.imports import diffusers_script, musubi
+from slipstream.config.imports.ai_toolkit.job import JOB, PROCESS
+from slipstream.config.imports.flags import Epochs
+from slipstream.config.imports.rules import Rule, rules_of
+
+ALSO = {
     "batch": "training.batch_size",
-    "max_train_steps": "training.steps",
-    "gradient_accumulation_steps": "training.gradient_accumulation",
-    "gradient_checkpointing": "training.gradient_checkpointing",
-    "lr_scheduler": "training.lr_schedule",
-    "lr_warmup_steps": "training.warmup_steps",
-    "lr_scheduler_num_cycles": "training.lr_restarts",
-    "lr_scheduler_power": "training.lr_power",
-    "optimizer_type": "training.optimizer",
-    "optimizer_params": "training.optimizer_args",
-    "optimizer_kwargs": "training.optimizer_args",
-    "ema_decay": "training.ema.decay",
     "max_norm": "training.max_grad_norm",
-    "content_or_style": "training.timestep_bias",
-    "ema_config": "training.ema",
+    "optimizer_kwargs": "training.optimizer_args",
     "noise_scheduler": "training.timestep_type",
-    "discrete_flow_shift": "training.shift",
-    "logit_std": "training.logit_scale",
-    "network": "target",
-    "linear": "target.rank",
-    "network_dim": "target.rank",
-    "linear_rank": "target.rank",
-    "linear_alpha": "target.alpha",
-    "network_alpha": "target.alpha",
-    "network_module": "target.type",
-    "network_type": "target.type",
-    "network_weights": "target.start_from",
-    "pretrained_lora_path": "target.start_from",
-    "loraplus_lr_ratio": "target.lora_plus_ratio",
-    "network_dropout": "target.dropout",
-    "only_if_contains": "target.target_modules",
-    "ignore_if_contains": "target.exclude_modules",
-    "save_every": "save.every",
-    "max_step_saves_to_keep": "save.keep",
-    "sample_every": "sample.every",
-    "sample_steps": "sample.steps",
-    "samples": "sample.prompts",
-    "neg": "sample.negative_prompt",
-    "cfg": "sample.guidance_scale",
-    "folder_path": "datasets.0.path",
-    "resolution": "datasets.0.resolutions",
-    "caption_ext": "datasets.0.caption_extension",
-    "shuffle_tokens": "datasets.0.caption_shuffle",
-    "shuffle_caption": "datasets.0.caption_shuffle",
-    "token_dropout_rate": "datasets.0.caption_token_dropout",
-    "caption_tag_dropout_rate": "datasets.0.caption_token_dropout",
-    "caption_dropout_rate": "datasets.0.caption_dropout",
-    "cache_latents_to_disk": "datasets.0.cache_latents",
-    "is_reg": "datasets.0.regularization",
-    "network_weight": "datasets.0.lora_weight",
-    "flip_x": "datasets.0.flip_horizontal",
-    "flip_y": "datasets.0.flip_vertical",
-    "mask_path": "datasets.0.mask.path",
-    "alpha_mask": "datasets.0.mask.source",
-    "invert_mask": "datasets.0.mask.invert",
-    "mask_min_value": "datasets.0.mask.minimum",
-    "inverted_mask_prior": "datasets.0.mask.prior_weight",
-    "inverted_mask_prior_multiplier": "datasets.0.mask.prior_weight",
-    "random_crop": "datasets.0.crop",
-    "square_crop": "datasets.0.square",
-    "bucket_reso_steps": "datasets.0.bucket_step",
-    "bucket_tolerance": "datasets.0.bucket_step",
-    "training_folder": "job.output_dir",
-    "arch": "model.variant",
-    "assistant_lora_path": "model.training_adapter",
-    "training_adapter_path": "model.training_adapter",
-    "quantize": "quantization.transformer",
-    "qtype": "quantization.transformer",
-    "in_json": "datasets.0.captions_file",
-    "image_jsonl_file": "datasets.0.captions_file",
-    "cache_text_embeddings": "training.text_encoder",
-    "unload_text_encoder": "training.text_encoder",
-    "unload_te": "training.text_encoder",
-    "quantize_te": "quantization.text_encoder",
-    "diff_output_preservation": "training.preservation",
-    "diff_output_preservation_class": "training.preservation.class_word",
-    "diff_output_preservation_multiplier": "training.preservation.multiplier",
-    "blank_prompt_preservation": "training.preservation",
-    "blank_prompt_preservation_multiplier": "training.preservation.multiplier",
+    "ema_config": "training.ema",
     "output_preservation": "training.preservation",
     "dop": "training.preservation",
-    "do_guidance_loss": "training.contrastive_guidance",
-    "guidance_loss_target": "training.contrastive_guidance.scale",
-    "do_differential_guidance": "advanced.differential_guidance",
-    "differential_guidance_scale": "advanced.differential_guidance.scale",
+    "unload_te": "training.text_encoder",
+    "network": "target",
+    "network_type": "target.type",
+    "linear_rank": "target.rank",
+    "loraplus_lr_ratio": "target.lora_plus_ratio",
+    "samples": "sample.prompts",
+    "cfg": "sample.guidance_scale",
+    "shuffle_caption": "datasets.0.caption_shuffle",
+    "caption_tag_dropout_rate": "datasets.0.caption_token_dropout",
+    "bucket_reso_steps": "datasets.0.bucket_step",
+    "in_json": "datasets.0.captions_file",
+    "training_adapter_path": "model.training_adapter",
+    "save_total_limit": "save.keep",
+    "discrete_flow_shift": "training.shift",
+    "logit_std": "training.logit_scale",
 }
+"""Names of guides, forms and other trainers that no imported file has as a key of its own, or has as a group."""
 
-ABSENT = {
-    "low_vram": "there is no low-VRAM mode in this version",
-    "layer_offloading": "layer offloading is not in this version",
-    "compile": "compilation is not in this version",
+NOT_HERE = {
     "epochs": "the length is given in training.steps; `slipstream plan` shows how many epochs they are",
 }
+"""Names for what is done otherwise here."""
+
+
+@cache
+def renamed() -> dict[str, str]:
+    """Foreign name -> our setting by dotted path."""
+    found = {name: rule.targets[0].replace("datasets.1", "datasets.0") for name, rule in _rules() if rule.targets}
+    return {**found, **ALSO}
+
+
+@cache
+def absent() -> dict[str, str]:
+    """Foreign name -> why nothing here is called so."""
+    return {**{name: rule.why for name, rule in _rules() if rule.why and not rule.targets}, **NOT_HERE}
+
+
+def _rules() -> Iterator[tuple[str, Rule]]:
+    """Every foreign key with its rule; of trainers that share a name the most used comes last and counts."""
+    for table in (diffusers_script.table(Epochs(None)), musubi.DATASET, musubi.table(Epochs(None)), JOB, PROCESS):
+        yield from rules_of(table)
 
 
 def hint_for(key: str) -> str | None:
     """One clause for a key known from elsewhere, or None."""
     name = key.lower()
-    if name in RENAMED:
-        return f"here it is called {RENAMED[name]}"
-    if name in ABSENT:
-        return f"{ABSENT[name]}; remove this line"
+    if name in renamed():
+        return f"here it is called {renamed()[name]}"
+    if name in absent():
+        return f"{absent()[name]}; remove this line"
     return None

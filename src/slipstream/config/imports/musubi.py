@@ -323,7 +323,7 @@ def _folder(spot: Spot) -> None:
     spot.put("datasets.0.path", found, "" if found == spot.value else "found here")
 
 
-@decide("datasets.0.path", "datasets.0.captions_file")
+@decide("datasets.0.captions_file", "datasets.0.path")
 def _jsonl(spot: Spot) -> None:
     found = found_here(str(spot.value), spot.draft.report.source)
     spot.also("datasets.0.captions_file", found)

@@ -188,7 +188,7 @@ DATASET: Table = {
     "flip_x": take("datasets.0.flip_horizontal"),
     "flip_y": take("datasets.0.flip_vertical"),
     "alpha_mask": _mask,
-    "mask_path": _mask,
+    "mask_path": Rule(_mask.act, ("datasets.0.mask.path", "datasets.0.mask.source")),
     "invert_mask": _of_mask("datasets.0.mask.invert"),
     "mask_min_value": _of_mask("datasets.0.mask.minimum"),
     "random_crop": _crop,
