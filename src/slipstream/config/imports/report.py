@@ -65,7 +65,9 @@ class Report:
         counts = [f"{n} {name}" for name in OUTCOMES[:4] if (n := self.count(name))]
         keys = sum(self.count(name) for name in OUTCOMES[:4])
         added = self.count("added")
-        return f"{keys} keys: {', '.join(counts)}" + (f"; {added} defaults written down" if added else "")
+        return f"{keys} keys: {', '.join(counts)}" + (
+            f"; {added} default{'s' * (added > 1)} written down" if added else ""
+        )
 
 
 def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

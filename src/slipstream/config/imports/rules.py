@@ -156,8 +156,11 @@ def lacking(why: str, *off: Any) -> Rule:
     """A feature that does not exist here: harmless where it is off (null, false, 0, empty, or one of `off`)."""
 
     def act(spot: Spot) -> None:
-        is_off = not spot.value or any(spot.value == value for value in off)
-        spot.ignore("off in the file too" if is_off else why, matters=not is_off)
+        if not spot.value:
+            return spot.ignore("off in the file too")
+        if any(spot.value == value for value in off):
+            return spot.ignore("as it always is here")
+        spot.ignore(why, matters=True)
 
     return Rule(act, why=why)
 
