@@ -132,7 +132,7 @@ MODEL: Table = {
     "quantize_te": _precision("quantization.text_encoder", "quantize_te", "qtype_te"),
     "qtype_te": _precision("quantization.text_encoder", "quantize_te", "qtype_te"),
     "dtype": skip("train.dtype decides there too"),
-    "low_vram": skip("a way of loading there, with the same result; memory is saved by quantization and checkpointing here"),
+    "low_vram": skip("a way of loading there, with the same result; here memory is saved by quantization"),
     "layer_offloading": lacking("layers cannot be moved to host memory here; use quantization or smaller resolutions"),
     "auto_memory": lacking("layers cannot be moved to host memory here; use quantization or smaller resolutions"),
     "layer_offloading_transformer_percent": skip("belongs to layer_offloading"),
