@@ -88,5 +88,8 @@ def test_each_kind_of_optimizer_gets_its_advice():
     assert "Leave ema out" in free
     assert "Use 0." in told(optimizer="prodigy_schedulefree", learning_rate=1.0)
     assert "restarts confuse" in told(optimizer="prodigy", learning_rate=1.0, lr_schedule="cosine_restarts")
-    assert "usual start" in told(optimizer="muon")
+    assert "Use 0.0003" in told(optimizer="muon")
+    assert told(optimizer="muon", learning_rate=3e-4) == ""
+    assert "warmup_steps of 50" in told(optimizer="came")
+    assert told(optimizer="came", learning_rate=2e-5, warmup_steps=50) == ""
     assert "Use 1.0" in told(optimizer="pytorch_optimizer/DAdaptAdam")

@@ -62,8 +62,8 @@ def _adapter(config: RunConfig) -> Iterator[str]:
 
 def _learning_rate(config: RunConfig) -> Iterator[str]:
     rate = config.training.learning_rate
-    if finds_its_rate(config.training.optimizer):
-        return
+    if finds_its_rate(config.training.optimizer) or config.training.optimizer == "muon":
+        return  # these have rates of their own
     if rate >= TOO_HIGH_RATE and config.model.variant == "turbo":
         yield (
             f"training.learning_rate {rate:g} is too high for Turbo, which gets unstable from "

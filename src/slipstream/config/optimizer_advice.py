@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from slipstream.config.optimizers import finds_its_rate, is_schedule_free
 from slipstream.config.run_config import RunConfig
 
-LION_TOO_HIGH = 1e-4
-MUON_RATE = 1e-3
+LION_TOO_HIGH = CAME_TOO_HIGH = 1e-4
+MUON_RATE = 3e-4
 
 
 def optimizer_advice(config: RunConfig) -> Iterator[str]:
@@ -37,8 +37,13 @@ def optimizer_advice(config: RunConfig) -> Iterator[str]:
         )
     if name == "prodigy" and training.lr_schedule == "cosine_restarts":
         yield f"training.lr_schedule cosine_restarts with {name}: restarts confuse its estimate. Use constant."
-    if name == "muon" and rate < MUON_RATE / 2:
+    if name == "muon" and rate < MUON_RATE:
         yield (
-            f"training.learning_rate {rate:g} with muon: its updates are orthogonal matrices, small in every entry; "
-            f"{MUON_RATE:g} is a usual start."
+            f"training.learning_rate {rate:g} with muon: its updates are small in every entry, so it wants about three "
+            f"times AdamW's rate. Use {MUON_RATE:g}."
+        )
+    if name == "came" and rate >= CAME_TOO_HIGH:
+        yield (
+            f"training.learning_rate {rate:g} with came: its first updates are many times larger than AdamW's. Use "
+            "1e-5 to 3e-5, with warmup_steps of 50 or more."
         )

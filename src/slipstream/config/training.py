@@ -93,9 +93,9 @@ class TrainingPanel(BaseModel):
 
     Change it when: you do not want to search for a learning rate (`prodigy` with learning_rate 1), or for a schedule
     (`schedulefree_adamw`); `adamw8bit` is the guide's choice.
-    Careful: each wants a learning rate of its own: `lion` a third to a tenth of AdamW's, the prodigies 1. `muon` treats
-    A and B apart, so its step is not the best one for their product, and it raises their weakest directions to the
-    strength of the strongest: expect rates several times AdamW's and watch the previews.
+    Careful: each wants a learning rate of its own: `lion` a third to a tenth of AdamW's, `came` a tenth and a warm-up,
+    `muon` three times, the prodigies 1. `muon` treats A and B apart and raises their weakest directions to the strength
+    of the strongest: it learns pictures by heart sooner. docs/optimizers.md has figures.
     """
 
     optimizer_args: Annotated[dict[str, Any], AfterValidator(plain_arguments)] = {}
@@ -110,7 +110,7 @@ class TrainingPanel(BaseModel):
     high for Turbo.
 
     Change it when: previews turn noisy or drift (lower), or nothing is learned in a thousand steps (higher). The
-    prodigies want 1, `lion` 1e-5 to 3e-5.
+    prodigies want 1, `lion` and `came` 1e-5 to 3e-5.
     Careful: too high for too long is the main cause of a Turbo LoRA that needs 20-30 steps.
     """
 
