@@ -102,6 +102,7 @@ def work(run: RunDir) -> int:
 def _train(prepared: Prepared, requests: WorkerRequests) -> int:
     from slipstream.training.build import compose
     from slipstream.training.loop import train
+    from slipstream.training.push_stage import push_if_asked
     from slipstream.training.speed import note_speed
 
     reporter = prepared.reporter
@@ -109,6 +110,10 @@ def _train(prepared: Prepared, requests: WorkerRequests) -> int:
     with prepared.loader:
         finished = train(compose(prepared, requests))
     note_speed(prepared.setting, reporter.seconds_per_step)
+    if finished:
+        requests.loading = True  # a stop ends the upload at once
+        push_if_asked(prepared.setting.config, prepared.run, reporter)
+        requests.loading = False
     _end(prepared.run, reporter, "finished" if finished else "stopped")
     return FINISHED if finished else STOPPED
 

@@ -9,8 +9,8 @@ import pytest
 from slipstream.config.run_config import dump_yaml, load_config, parse_config
 from slipstream.core.errors import ConfigError
 from slipstream.data.settings import CropRule, MaskSettings
-from slipstream.training.facts import shareable
 from slipstream.training.setting import dataset_settings
+from slipstream.training.shareable import shareable
 
 
 def parse(**dataset):

@@ -48,6 +48,7 @@ model: {{variant: {variant}, name_or_path: {model}}}
 target: {{rank: 1, target_modules: [attention.to_q]}}
 training: {{steps: 2, optimizer: adamw, loss_type: huber, ema: {{decay: 0.5}}, validation: {{fraction: 0.5}},
   preservation: {preservation}, contrastive_guidance: {{scale: 2.0}}}}
+save: {{push_to_hub: {{repo: anna/all_read}}}}
 datasets: [{{path: {data}, resolutions: [64], mask: {{source: alpha}}}}]
 sample: {{every: 0, at_start: false, width: 64, height: 64, steps: 1, prompts: ["a [trigger] emoji of fox"]}}
 advanced: {{differential_guidance: {{scale: 2.0}}}}

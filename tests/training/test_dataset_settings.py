@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slipstream.config.run_config import parse_config
-from slipstream.training.facts import shareable
 from slipstream.training.setting import dataset_settings
+from slipstream.training.shareable import shareable
 
 
 def plain_values(panel=None, **others):

@@ -89,6 +89,23 @@ def preview(run: RunFolder, wait: Wait = False) -> None:
 
 
 @app.command()
+def push(
+    run: RunFolder,
+    repo: Annotated[
+        str | None, typer.Option(help="The repository, owner/name.", show_default="save.push_to_hub's")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="For a new repository.", show_default="private")
+    ] = None,
+    new_card: Annotated[bool, typer.Option("--new-card", help="Write the card anew where there is one.")] = False,
+) -> None:
+    """Upload a run's LoRA with a card and previews to the Hugging Face hub (log in first: hf auth login)."""
+    from slipstream.cli.push import push_command
+
+    push_command(run, repo, private, new_card=new_card)
+
+
+@app.command()
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
     """Show what a training would do (data, buckets, steps, caches, time) and start nothing."""
     from slipstream.cli.plan import plan_command

@@ -36,7 +36,12 @@ ALSO = {
 }
 """Names of guides, forms and other trainers that no imported file has as a key of its own, or has as a group."""
 
+_NO_TOKEN = "a token never stands in a config: use `hf auth login`, or HF_TOKEN in the environment"
 NOT_HERE = {
+    "token": _NO_TOKEN,
+    "hf_token": _NO_TOKEN,
+    "hub_token": _NO_TOKEN,
+    "huggingface_token": _NO_TOKEN,
     "epochs": "the length is given in training.steps; `slipstream plan` shows how many epochs they are",
 }
 """Names for what is done otherwise here."""

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt
 
 from slipstream.config.panel import PANEL
 
 SaveDtype = Literal["bf16", "fp16", "fp32"]
+
+
+def _a_repository(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", value) or "--" in value or ".." in value:
+        raise ValueError(f"got {value!r}, expected the hub's owner/name, such as anna/my_style")
+    return value
+
+
+class PushPanel(BaseModel):
+    """Where on the Hugging Face hub the finished LoRA goes, with a card and a few previews."""
+
+    model_config = PANEL
+
+    repo: Annotated[str, AfterValidator(_a_repository)]
+    """The repository as owner/name; it is made where there is none. A card that is there already is kept.
+
+    Careful: the token never stands in a config: `hf auth login`, or HF_TOKEN in the environment.
+    """
+
+    private: StrictBool = True
+    """Whether a new repository is private; one that exists stays as it is.
+
+    Careful: the card and the LoRA hold your prompts, the trigger word and the settings.
+    """
 
 
 class SavePanel(BaseModel):
@@ -45,3 +70,7 @@ class SavePanel(BaseModel):
     Unit: updates, a multiple of `every`.
     Change it when: the run is long and you want a trace of it without keeping every checkpoint.
     """
+
+    push_to_hub: PushPanel | None = None
+    """Upload the finished LoRA to the Hugging Face hub. A failure is told and never fails the training:
+    `slipstream push RUN` tries again."""

@@ -8,6 +8,7 @@ SlipstreamError
 ├── ModelError       a model, or a part of it, is missing or is another model
 ├── AdapterError     a LoRA file does not fit or cannot be read
 ├── DeviceError      the machine cannot do what was asked
+├── HubError         the Hugging Face hub cannot be reached or refuses
 ├── RunError         a run directory is in use, exists, or is damaged
 │   └── DiskFullError
 └── TrainingError    training cannot go on (a non-finite loss)
@@ -63,6 +64,10 @@ class AdapterError(SlipstreamError):
 
 class DeviceError(SlipstreamError):
     """The machine cannot do what was asked."""
+
+
+class HubError(SlipstreamError):
+    """The Hugging Face hub cannot be reached or refuses; nothing here was changed."""
 
 
 class RunError(SlipstreamError):

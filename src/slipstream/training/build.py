@@ -38,6 +38,7 @@ from slipstream.training.optimizers import current_rate
 from slipstream.training.preview_stage import PreviewStage, scaled
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting, settle_compute
+from slipstream.training.shareable import shared_name
 from slipstream.training.stages import (
     Adapted,
     Features,
@@ -145,7 +146,11 @@ def preview_stage(
         max_batch=previews_at_once(setting),
         at_lora_scale=scaled([(adapted.lora, 1.0)]),
     )
-    facts = {"model": setting.config.model.name_or_path, "lora": run.name, "training_adapter": adapted.adapter.state}
+    facts = {
+        "model": shared_name(setting.config.model.name_or_path),
+        "lora": run.name,
+        "training_adapter": adapted.adapter.state,
+    }
     if adapted.adapter.branches is not None:
         facts["training_adapter"] = "removed"
     return PreviewStage(

@@ -5,20 +5,18 @@ from __future__ import annotations
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import slipstream
 from slipstream.adapters.training_adapter import TrainingAdapter
-from slipstream.config.datasets import DatasetPanel
-from slipstream.config.run_config import RunConfig, dump_yaml
-from slipstream.config.training import TrainingPanel
+from slipstream.config.run_config import dump_yaml
 from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.training.dataset_facts import dataset_facts
 from slipstream.training.pictures import picture_facts
 from slipstream.training.setting import Setting
+from slipstream.training.shareable import shareable, shared_name
 from slipstream.training.stages import Adapted
 from slipstream.training.target_stage import alpha_of
 
@@ -34,9 +32,9 @@ def lora_metadata(setting: Setting, adapter: TrainingAdapter) -> dict[str, str]:
         "modelspec.title": config.job.name,
         "modelspec.trigger_phrase": config.job.trigger_word,
         "slipstream_version": slipstream.__version__,
-        "base_model": config.model.name_or_path,
+        "base_model": shared_name(config.model.name_or_path),
         "base_model_hash": weights_identity(setting.model.parts.folders["transformer"]),
-        "training_adapter": adapter.source if adapter.branches is not None else "none",
+        "training_adapter": shared_name(adapter.source) if adapter.branches is not None else "none",
         "training_adapter_hash": adapter.content_hash,
         "adapter_type": config.target.type,
         "rank": str(config.target.rank),
@@ -44,33 +42,6 @@ def lora_metadata(setting: Setting, adapter: TrainingAdapter) -> dict[str, str]:
         "dataset_fingerprint": dataset_fingerprint(setting.dataset),
         "config": dump_yaml(shareable(config)),
     }
-
-
-def shareable(config: RunConfig) -> RunConfig:
-    """The config without the user's folders: a LoRA is passed on, and where its pictures lay is nobody's business."""
-    datasets = tuple(_shareable_dataset(panel) for panel in config.datasets)
-    job = config.job.model_copy(update={"output_dir": Path(config.job.output_dir.name)})
-    target = config.target
-    if target.start_from is not None and Path(target.start_from).is_absolute():
-        target = target.model_copy(update={"start_from": Path(target.start_from).name})
-    training = _shareable_training(config.training)
-    return config.model_copy(update={"job": job, "target": target, "datasets": datasets, "training": training})
-
-
-def _shareable_training(panel: TrainingPanel) -> TrainingPanel:
-    if panel.validation is None or panel.validation.path is None:
-        return panel
-    validation = panel.validation.model_copy(update={"path": Path(panel.validation.path.name)})
-    return panel.model_copy(update={"validation": validation})
-
-
-def _shareable_dataset(panel: DatasetPanel) -> DatasetPanel:
-    update: dict[str, Any] = {"path": Path(panel.path.name)}
-    if panel.captions_file is not None:
-        update["captions_file"] = Path(panel.captions_file.name)
-    if panel.mask is not None and panel.mask.path is not None:
-        update["mask"] = panel.mask.model_copy(update={"path": Path(panel.mask.path.name)})
-    return panel.model_copy(update=update)
 
 
 def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:

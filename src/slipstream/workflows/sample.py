@@ -72,6 +72,7 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     from slipstream.training.device import choose_compute
     from slipstream.training.preview_stage import picture_metadata
     from slipstream.training.setting import settle_model
+    from slipstream.training.shareable import shared_name
 
     _make_folder(request.out)
     compute = choose_compute(request.device, request.transformer_dtype, request.text_encoder_dtype)
@@ -84,7 +85,10 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     renderer = _renderer(request, model, pictures, log)
     first = _next_number(request.out)
     paths = [request.out / f"{first + number:04d}.png" for number in range(len(pictures))]
-    facts = {"model": request.model, "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in request.loras)}
+    facts = {
+        "model": shared_name(request.model),
+        "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in request.loras),
+    }
     for number, image in render(renderer, pictures):
         save_png(paths[number], image, picture_metadata(pictures[number], 0, facts))
         yield Sampled(_caption(pictures[number], request), paths[number])
