@@ -277,9 +277,9 @@ def measure_training(bench: Bench, setting: Any, transformer: nn.Module, state: 
     """Updates at each resolution by itself, then at all of them in turn, as a training meets them."""
     config = setting.config
     predict = predictor(transformer, training_blocks(setting))
-    settings = step_settings(setting)
-    width = transformer.config.cap_feat_dim
-    texts = [bench.noise(CAPTION_TOKENS, width) for _ in range(config.training.batch_size)]
+    feature = bench.noise(CAPTION_TOKENS, transformer.config.cap_feat_dim)
+    settings = step_settings(setting, lambda _: feature)
+    texts = [feature] * config.training.batch_size
     count = config.training.batch_size
 
     def update(side: int) -> float:
