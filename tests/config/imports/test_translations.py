@@ -86,13 +86,24 @@ def test_alpha_without_effect_there_becomes_the_rank():
     assert entry(same, "network.linear_alpha").outcome == "taken"
 
 
+@pytest.mark.parametrize(("full_rank", "alpha"), [(False, 4), (True, 8)])
+def test_alpha_counts_for_a_lokr_unless_it_is_whole(full_rank, alpha):
+    network = {"type": "lokr", "linear": 8, "linear_alpha": 4, "lokr_full_rank": full_rank, "lokr_factor": -1}
+    training = imported(network=network)
+    assert value(training, "target.alpha") == alpha
+    assert value(training, "target.lokr_full_rank") is full_rank
+    assert value(training, "target.lokr_factor") is None
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
         ({"content_or_style": "content"}, {"timestep_bias": "high_noise"}),
         ({"content_or_style": "style"}, {"timestep_bias": "low_noise"}),
         ({"timestep_type": "flux_shift"}, {"timestep_type": "resolution_shift"}),
-        ({"timestep_type": "one_step"}, {"timestep_type": "sigmoid"}),
+        ({"timestep_type": "one_step"}, {"timestep_type": "linear"}),
+        ({"timestep_type": "next_sample"}, {"timestep_type": "shift"}),
+        ({"timestep_type": "what"}, {"timestep_type": "sigmoid"}),
         ({"linear_timesteps": True, "timestep_type": "sigmoid"}, {"timestep_type": "weighted"}),
         ({"loss_type": "wavelet"}, {"loss_type": "mse"}),
         ({"loss_type": "stepped"}, {"loss_type": "mse"}),

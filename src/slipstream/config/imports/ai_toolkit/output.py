@@ -45,12 +45,13 @@ def _alpha(spot: Spot) -> None:
     if spot.name == "alpha" and "linear_alpha" in spot.group:
         return spot.ignore("linear_alpha stands beside it")
     rank = rank_of(spot.group)
-    if number(spot.value) == rank:
-        return spot.put("target.alpha", rank)
+    is_lokr = str(spot.group.get("type")).lower() == "lokr"
+    if number(spot.value) == rank or (is_lokr and not spot.group.get("lokr_full_rank")):
+        return spot.put("target.alpha", number(spot.value))
     spot.put(
         "target.alpha", rank,
-        f"alpha has no effect there (it trains as if it were the rank); here it counts, so {rank} gives the same LoRA",
-        matters=True,
+        f"alpha has no effect there (it trains as if it were the rank); here it counts, so {rank} gives the same "
+        f"{'LoKr' if is_lokr else 'LoRA'}", matters=True,
     )  # fmt: skip
 
 

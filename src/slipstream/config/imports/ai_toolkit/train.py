@@ -13,6 +13,11 @@ _TIMESTEPS = {
     "weighted": "weighted", "sigmoid": "sigmoid", "linear": "linear", "shift": "shift",
     "flux_shift": "resolution_shift", "lumina2_shift": "resolution_shift",
 }  # fmt: skip
+_NEAREST_TIMESTEPS = {
+    "next_sample": ("shift", "the few levels of a preview there; shift draws around them"),
+    "one_step": ("linear", "pure noise alone there"),
+    "lognorm_blend": ("sigmoid", "a mixture there"),
+}
 _LAST_INDEX = 1000
 
 _NOISE = lacking("the noise is plain Gaussian noise here, apart from training.noise_offset", 1.0, 1)
@@ -59,8 +64,9 @@ def _timesteps(spot: Spot) -> None:
         return spot.ignore("linear_timesteps stands beside it and decides")
     found = _TIMESTEPS.get(str(spot.value))
     if found is None:
-        why = f"{spot.value!r} is not here; sigmoid, the default there, is used"
-        return spot.put("training.timestep_type", "sigmoid", why, matters=True)
+        unknown = ("sigmoid", f"{spot.value!r} is not here; sigmoid is the default there")
+        nearest, why = _NEAREST_TIMESTEPS.get(str(spot.value), unknown)
+        return spot.put("training.timestep_type", nearest, why, matters=True)
     spot.put("training.timestep_type", found, "" if found == spot.value else "a shift that depends on the resolution")
 
 
