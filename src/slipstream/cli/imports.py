@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _COLOURS = {"taken": "green", "translated": "cyan", "ignored": "dim", "unknown": "red", "added": "blue"}
 
 
-def open_and_tell(path: Path, overrides: list[str]) -> RunConfig:
-    """Any config; of one that was imported the short report is printed."""
+def open_and_tell(path: Path, overrides: list[str], *, quiet: bool = False) -> RunConfig:
+    """Any config; of one that was imported the short report is printed, unless `quiet`."""
     from slipstream.config.imports.open import open_config
 
     opened = open_config(path, overrides)
-    if opened.report is not None:
+    if opened.report is not None and not quiet:
         show_short(opened.report)
     return opened.config
 

@@ -66,19 +66,20 @@ def check_command(target: Path, overrides: list[str], options: CheckOptions) -> 
     from slipstream.workflows.inspect import check_config_datasets, check_folder, plain_report
 
     kind = _kind(options.kind)
-    if target.suffix.lower() in {".yaml", ".yml", ".json"}:
-        report = check_config_datasets(open_and_tell(target, overrides), kind)
+    to_stdout = options.json == Path("-")
+    if target.is_file() or target.suffix.lower() in {".yaml", ".yml", ".json"}:
+        report = check_config_datasets(open_and_tell(target, overrides, quiet=to_stdout), kind)
     else:
         report = check_folder(target, _sides(options.resolutions), options.trigger_word, options.default_caption, kind)
-    if options.json == Path("-"):
+    if to_stdout:
         print(json.dumps(plain_report(report), indent=2, ensure_ascii=False))
     else:
         show_report(report)
-    if options.json is not None and options.json != Path("-"):
+    if options.json is not None and not to_stdout:
         write_json(options.json, plain_report(report), durable=False)
     if options.page is not None:
         write_dataset_page(report, options.page)
-        if options.json != Path("-"):
+        if not to_stdout:
             out.print(f"the pictures, with all of this: [bold]{escape(str(options.page))}[/bold]")
 
 
