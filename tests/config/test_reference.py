@@ -26,6 +26,7 @@ def test_labelled_paragraphs_are_taken_apart():
         ("steps", ["training.steps", "sample.prompts.0.steps", "sample.steps"]),
         ("datasets.path", ["datasets.0.path"]),
         ("training.ema.decay", ["training.ema.decay"]),
+        ("sample.prompts.width", ["sample.prompts.0.width"]),
     ],
 )
 def test_a_setting_is_found_by_path_and_by_name(name, expected):

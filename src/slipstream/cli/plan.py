@@ -31,6 +31,7 @@ def plan_command(config_path: Path, overrides: list[str]) -> None:
         f"steps: {plan.steps} updates of {plan.samples_per_step} sample(s), {plan.steps_per_epoch:.1f} per epoch, "
         f"{plan.epochs:.1f} epochs; {plan.num_checkpoints} checkpoints, "
         f"{plan.num_preview_sets} sets of {plan.pictures_per_set} previews"
+        + (f", {plan.pictures_of_sweep} pictures at other LoRA weights" if plan.pictures_of_sweep else "")
     )
     out.print(
         f"time: about {duration(plan.training_seconds)} of training at {pace(plan.seconds_per_step)} "

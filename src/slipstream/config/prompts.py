@@ -178,7 +178,9 @@ def parse_prompt(value: Any, where: str) -> PromptPanel:
     try:
         return _PROMPT.validate_python(value)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error), where=where, fix=_HOW + ".") from error
+        raise ConfigError(
+            _first_problem(error), where=where, fix="`slipstream explain sample.prompts` tells what a prompt may say."
+        ) from error
 
 
 def read_prompts(path: Path) -> tuple[PromptPanel, ...]:

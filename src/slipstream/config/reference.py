@@ -54,6 +54,8 @@ def find_setting(name: str) -> list[Explanation]:
     wanted = name.strip().strip(".").replace("datasets.", "datasets.0.").replace("datasets.0.0.", "datasets.0.")
     if wanted in known:
         return [known[wanted]]
+    if as_shown := [one for path, one in known.items() if shown(path) == wanted]:
+        return as_shown
     below = [one for path, one in known.items() if path.startswith(f"{wanted}.") or f".{wanted}." in path]
     same = [one for path, one in known.items() if path.rpartition(".")[2] == wanted]
     if below or same:

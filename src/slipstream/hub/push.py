@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _CARD = "README.md"
-_LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write."
-_AGAIN = "nothing is lost; when it is cleared up: slipstream push {run} --repo {repo}"
+_LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write,"
+_AGAIN = "then again: slipstream push {run} --repo {repo}"
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def _speaking(run: RunDir, repo: str, work: Callable[[HfApi], Pushed]) -> Pushed
     try:
         return work(HfApi(token=token, library_name="slipstream", library_version=slipstream.__version__))
     except OfflineModeIsEnabled as error:
-        raise HubError("the hub is switched off (HF_HUB_OFFLINE)", where=repo, fix=f"unset it. {again}") from error
+        raise HubError("the hub is switched off (HF_HUB_OFFLINE)", where=repo, fix=f"unset it, {again}") from error
     except HfHubHTTPError as error:
         raise _refused(error, repo, token, again) from error
     except (HTTPError, OSError, RuntimeError, ValueError, LookupError) as error:
-        raise HubError(f"the upload failed: {_told(error, token)}", where=repo, fix=again) from error
+        raise HubError(f"the upload failed: {_told(error, token)}", where=repo, fix=f"look into it, {again}") from error
 
 
 def _refused(error: Exception, repo: str, token: str, again: str) -> HubError:
@@ -97,9 +97,9 @@ def _refused(error: Exception, repo: str, token: str, again: str) -> HubError:
     if status == 403:
         return HubError(
             "this token may not write there (403)", where=repo,
-            fix=f"use a name of your own or of an organisation you belong to, and a token that may write. {again}",
+            fix=f"use a name of your own or of an organisation you belong to, and a token that may write, {again}",
         )  # fmt: skip
-    return HubError(f"the hub refused ({status}): {_told(error, token)}", where=repo, fix=again)
+    return HubError(f"the hub refused ({status}): {_told(error, token)}", where=repo, fix=f"look into it, {again}")
 
 
 def _told(error: Exception, token: str) -> str:

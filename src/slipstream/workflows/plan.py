@@ -48,6 +48,7 @@ class Plan:
     num_checkpoints: int
     num_preview_sets: int
     pictures_per_set: int
+    pictures_of_sweep: int
     seconds_per_step: float
     speed_source: str
     advice: tuple[str, ...]
@@ -96,6 +97,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_checkpoints=_times(config.training.steps, config.save.every),
         num_preview_sets=_times(config.training.steps, config.sample.every) + config.sample.at_start,
         pictures_per_set=len(setting.pictures),
+        pictures_of_sweep=len(setting.pictures) * len(config.sample.lora_scales),
         seconds_per_step=seconds,
         speed_source=source,
         advice=tuple(advise(config, num_learned(dataset))),
