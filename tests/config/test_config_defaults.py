@@ -73,7 +73,7 @@ def test_settings_are_listed_by_dotted_path_groups_left_out():
 def test_renamed_keys_lead_to_settings_that_exist():
     paths = set(settings_of(RunConfig))
     groups = {path.rpartition(".")[0].removesuffix(".0") for path in paths}
-    assert [name for name, path in renamed().items() if path not in paths | groups and "push_to_hub" not in path] == []
+    assert [name for name, path in renamed().items() if path not in paths | groups] == []
 
 
 def test_hints_come_from_the_tables_of_imports():

@@ -72,15 +72,11 @@ def test_an_unknown_key_names_its_nearest_relative(workplace):
     assert "did you mean shuffle_tokens?" in entry.why
 
 
-PENDING = ("save.push_to_hub",)
-"""Panels whose settings have not all arrived yet."""
-
-
 def test_every_target_of_the_tables_is_a_setting():
     targets = {target for table in (JOB, PROCESS) for _, rule in rules_of(table) for target in rule.targets}
     settings = settings_of(RunConfig)
     missing = {target for target in targets if target not in settings and not _is_group(target)}
-    assert [target for target in sorted(missing) if not target.startswith(PENDING)] == []
+    assert missing == set()
 
 
 def _is_group(path: str) -> bool:

@@ -22,7 +22,7 @@ def small(name: str, root: Path, num_datasets: int, num_prompts: int = 0) -> lis
         "training.steps=2", "training.warmup_steps=0", "training.batch_size=1", "training.gradient_accumulation=1",
         *(f"datasets.{number}.resolutions=[64]" for number in range(num_datasets)),
         "sample.width=64", "sample.height=64", "sample.steps=1", "sample.every=0", "sample.at_start=false",
-        "job.device=cpu", f"job.output_dir={root / 'runs'}",
+        "save.push_to_hub=null", "job.device=cpu", f"job.output_dir={root / 'runs'}",
     ]  # fmt: skip
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from slipstream.config.fields import settings_of
 from slipstream.config.imports import diffusers_script, musubi
 from slipstream.config.imports.ai_toolkit import job as ai_toolkit
 from slipstream.config.imports.imported import Imported
-from slipstream.config.imports.report import Entry, Report
+from slipstream.config.imports.report import Report
 from slipstream.config.run_config import RunConfig, load_config, parse_config, read_config_text
 from slipstream.core.errors import ConfigError
 
@@ -68,15 +67,15 @@ def import_file(path: Path, overrides: Sequence[str] = (), origin: Origin | None
     content = read_config_text(path)
     origin = origin or _origin(path, content)
     if origin == "musubi":
-        return [known(musubi.import_command(content, str(path)))]
+        return [musubi.import_command(content, str(path))]
     if origin == "diffusers":
-        return [known(diffusers_script.import_command(content, str(path)))]
+        return [diffusers_script.import_command(content, str(path))]
     if origin is None:
         return None
     job = ai_toolkit.read_job(content, str(path))
     if not ai_toolkit.is_job(job):
         return None
-    return [known(found) for found in ai_toolkit.import_job(job, str(path), overrides)]
+    return ai_toolkit.import_job(job, str(path), overrides)
 
 
 def _origin(path: Path, content: str) -> Origin | None:
@@ -87,42 +86,3 @@ def _origin(path: Path, content: str) -> Origin | None:
         if diffusers_script.SCRIPT in content:
             return "diffusers"
     return "ai-toolkit" if "config" in content or "job" in content else None
-
-
-def known(imported: Imported) -> Imported:
-    """Without settings that this version does not have; their keys become ignored ones."""
-    settings = settings_of(RunConfig)
-    entries = [entry if _exists(entry.target, settings) else _absent(entry) for entry in imported.report.entries]
-    values = dict(imported.settings)
-    for target in imported.origins:
-        if not _exists(target, settings):
-            values = _without(values, target.split("."))
-    return replace(imported, settings=values, report=replace(imported.report, entries=entries))
-
-
-def _exists(target: str | None, settings: Mapping[str, Any]) -> bool:
-    if target is None:
-        return True
-    generic = ".".join("0" if part.isdigit() else part for part in target.split("."))
-    if generic in settings or any(name.startswith(f"{generic}.") for name in settings):
-        return True
-    field = settings.get(generic.rpartition(".")[0])
-    return field is not None and "dict[" in str(field.annotation)
-
-
-def _absent(entry: Entry) -> Entry:
-    why = f"{entry.target} is not in this version"
-    return replace(entry, outcome="ignored", target=None, result=None, why=why, matters=True)
-
-
-def _without(value: Any, path: list[str]) -> Any:
-    name, *rest = path
-    if isinstance(value, list):
-        number = int(name)
-        return [_without(item, rest) if n == number else item for n, item in enumerate(value)]
-    if not isinstance(value, Mapping) or name not in value:
-        return value
-    if not rest:
-        return {key: inner for key, inner in value.items() if key != name}
-    inner = _without(value[name], rest)
-    return {**value, name: inner} if inner else {key: other for key, other in value.items() if key != name}
