@@ -32,24 +32,44 @@ advanced: {{tensorboard: false}}
 """
 PICTURES = (
     ("fox", (112, 80), "a noto emoji of fox, on white, soft light"),
-    ("cat", (112, 80), "a [trigger] emoji of cat, on blue, hard light"),
+    ("cat", (80, 112), "a [trigger] emoji of cat, on blue, hard light"),
     ("sun", (96, 96), "a blob emoji of sun, on green, back light"),
     ("cup", (96, 96), ""),
 )
-CAPTION_FACETS = {"captions"}
 
 
-def write_pictures(folder: Path) -> Path:
-    """Four pictures in two buckets, with structure and without symmetry, one of them without a caption."""
-    folder.mkdir(parents=True)
-    for number, (stem, (width, height), caption) in enumerate(PICTURES):
-        y, x = np.mgrid[0:height, 0:width]
-        waves = [np.sin(x / (5 + number + channel)) + np.cos(y * x / (90 + 40 * channel)) for channel in range(3)]
-        pixels = np.uint8(127 + 60 * np.stack(waves, axis=-1))
-        Image.fromarray(pixels).save(folder / f"{stem}.png")
-        if caption:
-            (folder / f"{stem}.txt").write_text(caption)
-    return folder
+def write_pictures(base: Path) -> Path:
+    """Folders of pictures that have structure and no symmetry, in two buckets, one picture without a caption.
+
+    `data` and `other_data` differ in their pixels, `see_through` has the pixels of `data` and an alpha channel,
+    `masks` and `other_masks` hold masks, `captions.json` other captions. Returns `data`.
+    """
+    for number, (stem, size, caption) in enumerate(PICTURES):
+        plain = waves(size, number)
+        _save(base / "data" / f"{stem}.png", plain)
+        _save(base / "other_data" / f"{stem}.png", 255 - plain)
+        alpha = waves(size, number + 7)[..., :1]
+        _save(base / "see_through" / f"{stem}.png", np.concatenate((plain, alpha), axis=-1))
+        _save(base / "masks" / f"{stem}.png", alpha[..., 0])
+        _save(base / "other_masks" / f"{stem}.png", waves(size, number + 9)[..., 0])
+        for folder in ("data", "other_data", "see_through") if caption else ():
+            (base / folder / f"{stem}.txt").write_text(caption)
+    captions = {f"{stem}.png": f"a flat emoji of {stem}" for stem, *_ in PICTURES}
+    (base / "prompts.txt").write_text("a [trigger] emoji of cat\n")
+    (base / "captions.json").write_text(json.dumps(captions))
+    return base / "data"
+
+
+def waves(size: tuple[int, int], number: int) -> np.ndarray:
+    """An RGB picture (height, width, 3) of its own for every number."""
+    y, x = np.mgrid[0 : size[1], 0 : size[0]]
+    layers = [np.sin(x / (5 + number + channel)) + np.cos(y * x / (90 + 40 * channel)) for channel in range(3)]
+    return np.uint8(127 + 60 * np.stack(layers, axis=-1))
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
 
 
 def digest(tensor: Tensor) -> str:
@@ -62,13 +82,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self.batches: list[Any] = []
+        self.pushed: list[tuple[str, bool]] = []
         self.forwards: list[tuple[bool, list[float], str, list[str]]] = []
 
     @contextmanager
     def listening(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Record for the length of a block."""
         from slipstream.data.loader import Loader
+        from slipstream.hub.push import Pushed
         from slipstream.models.z_image import family, prediction
+        from slipstream.training import push_stage
 
         real_batch, real_predict = Loader.batch_at, prediction.predict_velocity
 
@@ -84,7 +107,12 @@ class Recorder:
             self.forwards.append((torch.is_grad_enabled(), levels, digest(noisy), texts))
             return real_predict(transformer, noisy, sigma, text, *rest, **named)
 
+        def push_run(run: RunDir, repo: str, *, private: bool, **rest: Any) -> Pushed:
+            self.pushed.append((repo, private))
+            return Pushed("", "", False)
+
         with monkeypatch.context() as patch:
+            patch.setattr(push_stage, "push_run", push_run)
             patch.setattr(Loader, "batch_at", batch_at)
             patch.setattr(family, "predict_velocity", predict_velocity)
             yield
@@ -93,6 +121,7 @@ class Recorder:
         """Batches and forwards, each as one comparable value."""
         trained = [forward for forward in self.forwards if forward[0]]
         return {
+            "pushed": self.pushed,
             "order": [batch.entry_indices for batch in self.batches],
             "pictures": [digest(batch.latents_BCHW) for batch in self.batches],
             "captions": [[digest(text) for text in batch.texts] for batch in self.batches],
@@ -130,8 +159,10 @@ def facets_of_files(run: RunDir) -> Facets:
         metadata = dict(handle.metadata())
     pictures = sorted(run.previews.glob("step_*.png"))
     return {
-        "losses": [round(row["loss"], 6) for row in rows],
-        "gradients": [round(row["grad_norm"], 6) for row in rows],
+        "first loss": round(rows[0]["loss"], 6),
+        "first gradient": round(rows[0]["grad_norm"], 6),
+        "later losses": [round(row["loss"], 6) for row in rows[1:]],
+        "later gradients": [round(row["grad_norm"], 6) for row in rows[1:]],
         "rates": [row["learning_rate"] for row in rows],
         "metrics": sorted({key for row in rows for key in row}),
         "modules": {key: tuple(tensor.shape) for key, tensor in tensors.items()},

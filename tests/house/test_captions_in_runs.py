@@ -1,13 +1,9 @@
-"""Caption settings in whole runs: each changes what it should and nothing else; cached and kept encoders agree."""
+"""Captions in whole runs: cached and kept encoders agree, an unloaded one leaves the trigger word."""
 
 from __future__ import annotations
 
 import pytest
 from observed import CONFIG, changed, digest, observe, write_pictures
-
-CAPTIONS = {"captions", "texts"}
-NUMBERS = {"losses", "gradients", "weights"}
-SAID = {"metadata", "log"}
 
 
 @pytest.fixture
@@ -16,32 +12,6 @@ def run(tmp_path, monkeypatch):
     path = tmp_path / "seen.yaml"
     path.write_text(CONFIG.format(output=tmp_path / "runs", data=write_pictures(tmp_path / "pictures")))
     return lambda *overrides: observe(path, list(overrides), monkeypatch)
-
-
-@pytest.fixture
-def plain(run):
-    return run()
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "datasets.0.caption_shuffle=true",
-        "datasets.0.caption_token_dropout=0.5",
-        "datasets.0.random_triggers=[sks, ohwx]",
-        "datasets.0.trigger_word=sks",
-        "training.text_encoder=unload",
-    ],
-)
-def test_what_is_about_captions_changes_captions_alone(run, plain, override):
-    assert changed(plain, run(override)) == CAPTIONS | NUMBERS | SAID
-
-
-def test_lora_weight_and_loss_multiplier_leave_pictures_and_captions_alone(run, plain):
-    for override in ("datasets.0.lora_weight=-1", "datasets.0.loss_multiplier=2"):
-        seen = changed(plain, run(override))
-        assert "weights of samples" in seen
-        assert seen <= NUMBERS | SAID | {"weights of samples"}
 
 
 def test_kept_and_cached_encoders_train_alike_whatever_the_captions_do(run):

@@ -47,4 +47,4 @@ def test_blank_preservation_and_contrast_share_their_prediction(run, tiny):
 def test_a_prior_set_is_predicted_without_the_lora(run):
     seen = run("datasets.0.regularization=prior")
     assert [texts for _, _, texts in seen["side forwards"]] == seen["captions"][: len(seen["side forwards"])]
-    assert seen["losses"][0] == 0
+    assert seen["first loss"] == 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt
 
-from slipstream.config.panel import PANEL
+from slipstream.config.panel import PANEL, GivenPath
 
 
 class DifferentialGuidancePanel(BaseModel):
@@ -52,7 +51,7 @@ class AdvancedPanel(BaseModel):
     Careful: switched off in a resumed run, its curves end there.
     """
 
-    cache_dir: Path | None = None
+    cache_dir: GivenPath | None = None
     """Folder for encoded pictures and captions, shared between runs. Left out: the environment variable
     SLIPSTREAM_CACHE if set, else ~/.cache/slipstream.
 

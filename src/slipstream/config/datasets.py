@@ -19,13 +19,7 @@ from pydantic import (
 )
 
 from slipstream.config.job import a_trigger_word
-from slipstream.config.panel import PANEL
-
-
-def _a_folder(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("got an empty path, expected the folder that holds the pictures")
-    return value
+from slipstream.config.panel import PANEL, GivenPath
 
 
 def _a_captions_file(value: Any) -> Any:
@@ -119,7 +113,7 @@ class MaskPanel(BaseModel):
     Careful: with `alpha` the transparent parts are still white in the picture that the model sees.
     """
 
-    path: Path | None = None
+    path: GivenPath | None = None
     """The folder of masks, for source `folder`: `fox.png` (or jpg, webp) is the mask of `fox.jpg`. A relative path
     starts at the folder of the YAML file.
 
@@ -161,7 +155,7 @@ class DatasetPanel(BaseModel):
 
     model_config = PANEL
 
-    path: Annotated[Path, BeforeValidator(_a_folder)]
+    path: GivenPath
     """Folder with the pictures; a relative path starts at the folder of the YAML file. 10-30 pictures suit
     most LoRAs.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, StrictInt, StringConstraints
 
-from slipstream.config.panel import MAX_SEED, PANEL
+from slipstream.config.panel import MAX_SEED, PANEL, GivenPath
 
 MAX_NAME_LENGTH = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -88,7 +88,7 @@ class JobPanel(BaseModel):
     Careful: comparing two settings needs the same seed in both.
     """
 
-    output_dir: Path = Path("runs")
+    output_dir: GivenPath = Path("runs")
     """Folder in which the run's own folder is made; a relative path starts at the current directory.
 
     Change it when: runs should go to a larger disk.

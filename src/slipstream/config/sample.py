@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
 
-from slipstream.config.panel import PANEL
+from slipstream.config.panel import PANEL, GivenPath
 from slipstream.config.prompts import GuidanceScale, PreviewSteps, Prompt, Seed, Side, read_prompts
 
 SweepScale = Annotated[StrictFloat, Field(ge=0, le=2)]
@@ -40,7 +40,7 @@ class SamplePanel(BaseModel):
     Careful: without prompts that lack the trigger you cannot see whether the LoRA leaks into everything else.
     """
 
-    prompts_file: Path | None = None
+    prompts_file: GivenPath | None = None
     """More prompts from a file: one a line (`#` begins a comment), or a list in `.json` or `.yaml`. It is read when the
     config is: the run's own config holds the prompts and no file.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt, model_validator
 
-from slipstream.config.panel import PANEL
+from slipstream.config.panel import PANEL, GivenPath
 
 _Level = Annotated[StrictFloat, Field(gt=0, le=1)]
 
@@ -23,7 +22,7 @@ class ValidationPanel(BaseModel):
 
     model_config = PANEL
 
-    path: Path | None = None
+    path: GivenPath | None = None
     """Folder of pictures to measure on, with captions as the first dataset has them. A picture that lies in a training
     folder too is taken out of training.
 
