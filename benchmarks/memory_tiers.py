@@ -50,6 +50,7 @@ from slipstream.previews.render import LATENT_CHANNELS, Renderer, render  # noqa
 from slipstream.training.build import previews_at_once, step_settings, training_blocks  # noqa: E402
 from slipstream.training.checkpoint import TrainingState  # noqa: E402
 from slipstream.training.device import DTYPES, choose_compute  # noqa: E402
+from slipstream.training.fast_path import fast_path  # noqa: E402
 from slipstream.training.optimizer_stage import fresh_state, rate_at, settle_optimizer  # noqa: E402
 from slipstream.training.pictures import preview_pictures  # noqa: E402
 from slipstream.training.step import train_step  # noqa: E402
@@ -276,7 +277,11 @@ def random_adapter(bench: Bench, transformer: nn.Module) -> TrainingAdapter:
 def measure_training(bench: Bench, setting: Any, transformer: nn.Module, state: TrainingState, result: dict) -> None:
     """Updates at each resolution by itself, then at all of them in turn, as a training meets them."""
     config = setting.config
-    predict = predictor(transformer, training_blocks(setting))
+    stack, result["blocks"] = fast_path(
+        transformer, bench.device, keep_inputs=config.training.gradient_checkpointing == "full"
+    )
+    print(f"  {result['blocks']}", flush=True)
+    predict = predictor(transformer, training_blocks(setting), stack)
     feature = bench.noise(CAPTION_TOKENS, transformer.config.cap_feat_dim)
     settings = step_settings(setting, lambda _: feature)
     texts = [feature] * config.training.batch_size

@@ -223,7 +223,7 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
     settings = step_settings(setting, prepared.features)
-    predict = predictor(prepared.adapted.transformer, training_blocks(setting))
+    predict = predictor(prepared.adapted.transformer, training_blocks(setting), prepared.adapted.stack)
     batches_per_epoch = prepared.loader.batches_per_epoch
     timing = {"started": 0.0}
 

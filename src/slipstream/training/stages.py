@@ -18,8 +18,10 @@ from slipstream.data.encode import count_missing_captions, count_missing_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
 from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
+from slipstream.models.z_image.stack import BlockStack
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
+from slipstream.training.fast_path import fast_path
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 from slipstream.training.target_stage import describe_lora, new_lora
@@ -92,11 +94,12 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
 
 @dataclass(frozen=True)
 class Adapted:
-    """The frozen transformer with its training adapter (active) and the trainable LoRA."""
+    """The frozen transformer with its training adapter (active), the trainable LoRA, and the fast path if it fits."""
 
     transformer: nn.Module
     adapter: TrainingAdapter
     lora: BranchSet
+    stack: BlockStack | None
 
 
 def prepare_transformer(setting: Setting, reporter: Reporter, *, resumes: bool = False) -> Adapted:
@@ -117,7 +120,10 @@ def prepare_transformer(setting: Setting, reporter: Reporter, *, resumes: bool =
     reporter.log(describe_lora(setting, lora))
     if setting.start is not None and not resumes:
         reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
-    return Adapted(transformer, adapter, lora)
+    keep_inputs = setting.config.training.gradient_checkpointing == "full"
+    stack, line = fast_path(transformer, setting.compute.device, keep_inputs=keep_inputs)
+    reporter.log(line)
+    return Adapted(transformer, adapter, lora, stack)
 
 
 def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:

@@ -10,6 +10,7 @@ D width of the stream, T text features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from slipstream.models.z_image.layout import Rotary, StreamLayout
 from slipstream.precision.checkpointing import RunBlock, run_directly
 
 PATCH = 2
+
+RunMainBlocks = Callable[[Tensor, Tensor, Rotary], Tensor]
+"""(stream_BSD, time_BD, rotary) to the stream after all blocks of `layers` (see `stack.BlockStack`)."""
 
 
 def attention(block: Any, x_BSD: Tensor, rotary: Rotary, mask: Tensor | None) -> Tensor:
@@ -89,11 +93,12 @@ def context_tokens(
 
 def network_output(
     transformer: nn.Module, latents_BCHW: Tensor, time_B: Tensor, context_BLD: Tensor, layout: StreamLayout,
-    run: RunBlock = run_directly,
+    run: RunBlock = run_directly, stack: RunMainBlocks | None = None,
 ) -> Tensor:  # fmt: skip
     """The network's raw output (B, C, H, W) at network time `time_B` in [0, 1] (fp32; 0 = noise, 1 = clean).
 
-    `run` calls each block: directly, or so that its activations are made anew in the backward pass.
+    `run` calls each block: directly, or so that its activations are made anew in the backward pass. Where gradients are
+    wanted and no token is masked, `stack` takes the main blocks as a whole.
     """
     model: Any = transformer
     key = f"{PATCH}-1"
@@ -106,7 +111,10 @@ def network_output(
     for block in model.noise_refiner:
         image = run(modulated_block, block, image, time_BD, layout.image, None)
     stream = torch.cat((image, context_BLD.type_as(image)), dim=1)
-    for block in model.layers:
-        stream = run(modulated_block, block, stream, time_BD, layout.joint, layout.joint_mask)
+    if stack is not None and layout.joint_mask is None and torch.is_grad_enabled():
+        stream = stack(stream, time_BD, layout.joint)
+    else:
+        for block in model.layers:
+            stream = run(modulated_block, block, stream, time_BD, layout.joint, layout.joint_mask)
     patches = model.all_final_layer[key](stream[:, : layout.num_image_tokens], c=time_BD)
     return unpatchify(patches, layout.height_tokens, layout.width_tokens)

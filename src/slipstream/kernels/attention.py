@@ -1,0 +1,77 @@
+"""Which of torch's attention kernels a GPU is fastest with, found by timing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(query, key, value), each (B, H, S, E), to (B, H, S, E); no mask."""
+
+_BACKENDS = {
+    "cuDNN": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION,
+    "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,
+}  # fmt: skip
+_WARM_UPS, _REPEATS = 2, 5
+
+
+@dataclass(frozen=True)
+class ChosenAttention:
+    """An attention function and one line that says what it is and why."""
+
+    attend: Attend
+    line: str
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Torch's scaled dot product attention, which chooses a kernel by itself."""
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def fastest_attention(
+    device: torch.device, dtype: torch.dtype, *, heads: int, width: int, tokens: int
+) -> ChosenAttention:
+    """The fastest kernel, forward and backward, at this shape; a kernel that does not run here is passed over."""
+    times: dict[str, float] = {}
+    for name, backend in _BACKENDS.items():
+        try:
+            times[name] = _milliseconds(partial(_attend_with, backend), device, dtype, (1, heads, tokens, width))
+        except RuntimeError:
+            continue
+    if not times:
+        return ChosenAttention(plain_attention, "attention: torch's own choice (no kernel could be timed)")
+    best = min(times, key=times.__getitem__)
+    figures = ", ".join(f"{name} {value:.2f} ms" for name, value in sorted(times.items(), key=lambda pair: pair[1]))
+    line = f"attention: {best} (timed forward and backward at {tokens} tokens: {figures})"
+    return ChosenAttention(partial(_attend_with, _BACKENDS[best]), line)
+
+
+def _attend_with(backend: SDPBackend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    with sdpa_kernel(backend):
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+def _milliseconds(attend: Attend, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int]) -> float:
+    """Median time of a forward and backward pass on random values."""
+    generator = torch.Generator(device).manual_seed(0)
+    query, key, value, gradient = (
+        torch.randn(shape, device=device, dtype=dtype, generator=generator) for _ in range(4)
+    )
+    leaves = [part.requires_grad_() for part in (query, key, value)]
+    times = []
+    for number in range(_WARM_UPS + _REPEATS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        torch.autograd.grad(attend(*leaves), leaves, gradient)
+        end.record()
+        end.synchronize()
+        if number >= _WARM_UPS:
+            times.append(start.elapsed_time(end))
+    return median(times)

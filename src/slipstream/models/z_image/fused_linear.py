@@ -1,0 +1,141 @@
+"""Frozen linears of one input as one matrix, with their low-rank branches inside it.
+
+y = W x + B A x for several linears that read the same x (q, k, v; w1, w3). One matrix holds all of it:
+
+    J = [ W  B ]    W (N, K) the linears, B (N, P) each branch's B times its scale where its rows and ranks meet,
+        [ A  0 ]    A (P, K) every branch's A
+
+forward   h = x A',  y = [x | h] [W | B]'      backward   d_h = d_y B,  d_x = [d_y | d_h] [W ; A]
+
+so the branches cost no pass over y and none over d_x. P is padded to a multiple of 64, which matrix kernels like.
+
+Shape legend: R rows (batch times tokens), K inputs, N outputs of all members, P ranks of all branches, padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+RANK_MULTIPLE = 64
+
+
+class LowRankBranch(Protocol):
+    """A branch b a x times `scale`; its parameters may be trained, and it may be switched off."""
+
+    a: nn.Parameter
+    b: nn.Parameter
+    enabled: bool
+
+    @property
+    def scale(self) -> float:
+        """The factor on b a x."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a branch sits: rows of N and ranks of P."""
+
+    branch: LowRankBranch
+    rows: slice
+    ranks: slice
+
+    @property
+    def is_trained(self) -> bool:
+        return self.branch.a.requires_grad
+
+
+class FusedLinear:
+    """Linears without bias that share their input, each with any number of branches.
+
+    The linears' weights become views of the joint matrix, so nothing is held twice and they work as before.
+    """
+
+    def __init__(self, linears: Sequence[nn.Linear], branches: Sequence[Sequence[LowRankBranch]]) -> None:
+        first = linears[0].weight
+        self.num_inputs = first.shape[1]
+        self.num_outputs = sum(linear.out_features for linear in linears)
+        self.places = _places(linears, branches)
+        self.trained_ranks = max((place.ranks.stop for place in self.places if place.is_trained), default=0)
+        ranks = max((place.ranks.stop for place in self.places), default=0)
+        padded = -(-ranks // RANK_MULTIPLE) * RANK_MULTIPLE
+        shape = (self.num_outputs + padded, self.num_inputs + padded)
+        self.joint = torch.zeros(shape, dtype=first.dtype, device=first.device)
+        for linear, stop in zip(linears, accumulate(linear.out_features for linear in linears), strict=True):
+            view = self.joint[stop - linear.out_features : stop, : self.num_inputs]
+            view.copy_(linear.weight.detach())
+            linear.weight = nn.Parameter(view, requires_grad=False)
+
+    @property
+    def trained(self) -> list[Tensor]:
+        """A and B of every trained branch, in order."""
+        return [part for place in self.places if place.is_trained for part in (place.branch.a, place.branch.b)]
+
+    @property
+    def _down_PK(self) -> Tensor:
+        return self.joint[self.num_outputs :, : self.num_inputs]
+
+    @property
+    def _up_NP(self) -> Tensor:
+        return self.joint[: self.num_outputs, self.num_inputs :]
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over the branches' present values and switches."""
+        for place in self.places:
+            branch = place.branch
+            self._down_PK[place.ranks].copy_(branch.a)
+            self._up_NP[place.rows, place.ranks].copy_(branch.b * (branch.scale if branch.enabled else 0.0))
+
+    def input_space(self, rows: int) -> Tensor:
+        """An empty (R, K + P) buffer whose first K columns are the input's place."""
+        return torch.empty(rows, self.joint.shape[1], dtype=self.joint.dtype, device=self.joint.device)
+
+    def output_space(self, rows: int) -> Tensor:
+        """An empty (R, N + P) buffer whose first N columns are the place of the output's gradient."""
+        return torch.empty(rows, self.joint.shape[0], dtype=self.joint.dtype, device=self.joint.device)
+
+    def forward(self, space_RKP: Tensor) -> tuple[Tensor, Tensor]:
+        """(y (R, N), h (R, trained ranks)) of an input space whose input columns are filled."""
+        x, h = space_RKP[:, : self.num_inputs], space_RKP[:, self.num_inputs :]
+        if self.places:
+            torch.mm(x, self._down_PK.T, out=h)
+        return space_RKP @ self.joint[: self.num_outputs].T, h[:, : self.trained_ranks].clone()
+
+    def backward_input(self, space_RNP: Tensor) -> Tensor:
+        """d_x (R, K) of an output space whose first N columns are filled; d_h is written beside them."""
+        d_y, d_h = space_RNP[:, : self.num_outputs], space_RNP[:, self.num_outputs :]
+        if self.places:
+            torch.mm(d_y, self._up_NP, out=d_h)
+        return space_RNP @ self.joint[:, : self.num_inputs]
+
+    def gradients(self, space_RNP: Tensor, x_RK: Tensor, h_RP: Tensor) -> list[Tensor]:
+        """Gradients of `trained` after `backward_input`, in their dtypes."""
+        if not self.trained_ranks:
+            return []
+        d_y, d_h = space_RNP[:, : self.num_outputs], space_RNP[:, self.num_outputs :][:, : self.trained_ranks]
+        down, up = d_h.T @ x_RK, d_y.T @ h_RP
+        found: list[Tensor] = []
+        for place in self.places:
+            branch = place.branch
+            if place.is_trained:
+                factor = branch.scale if branch.enabled else 0.0
+                found += [down[place.ranks].to(branch.a.dtype), up[place.rows, place.ranks].to(branch.b.dtype) * factor]
+        return found
+
+
+def _places(linears: Sequence[nn.Linear], branches: Sequence[Sequence[LowRankBranch]]) -> list[_Place]:
+    """The branches' places, trained ones first, so that their ranks stand together."""
+    stops = accumulate(linear.out_features for linear in linears)
+    rows = [slice(stop - linear.out_features, stop) for linear, stop in zip(linears, stops, strict=True)]
+    found = [(branch, own) for own, beside in zip(rows, branches, strict=True) for branch in beside]
+    found.sort(key=lambda pair: not pair[0].a.requires_grad)
+    ends = list(accumulate(branch.a.shape[0] for branch, _ in found))
+    return [
+        _Place(branch, own, slice(end - branch.a.shape[0], end)) for (branch, own), end in zip(found, ends, strict=True)
+    ]
