@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,21 @@ def test_a_hub_that_is_switched_off_is_told(hub: FakeHub, run: RunDir, monkeypat
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="HF_HUB_OFFLINE"):
         push(run)
+
+
+def test_a_hub_that_stays_silent_is_told_within_seconds(
+    hub: FakeHub, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr("slipstream.hub.push._SECONDS_TO_ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        started = time.monotonic()
+        with pytest.raises(HubError, match=r"not answered within 0\.2 seconds") as refused:
+            push(run)
+    assert time.monotonic() - started < 2
+    assert f"slipstream push {run.path} --repo {REPO}" in str(refused.value)
 
 
 def test_the_command_takes_the_repository_from_the_config(hub: FakeHub, run: RunDir, capsys) -> None:

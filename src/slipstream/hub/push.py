@@ -5,6 +5,8 @@ The token comes from `HF_TOKEN` or the hub's own login and goes nowhere else: no
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _CARD = "README.md"
+_SECONDS_TO_ANSWER = 10
+"""How long a hub may stay silent before it counts as out of reach."""
 _LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write,"
 _AGAIN = "then again: slipstream push {run} --repo {repo}"
 
@@ -79,6 +83,7 @@ def _speaking(run: RunDir, repo: str, work: Callable[[HfApi], Pushed]) -> Pushed
     if not token:
         raise HubError("nobody is logged in to the hub", where=repo, fix=f"{_LOG_IN} {again}")
     disable_progress_bars()
+    _require_an_answer(repo, again)
     try:
         return work(HfApi(token=token, library_name="slipstream", library_version=slipstream.__version__))
     except OfflineModeIsEnabled as error:
@@ -87,6 +92,31 @@ def _speaking(run: RunDir, repo: str, work: Callable[[HfApi], Pushed]) -> Pushed
         raise _refused(error, repo, token, again) from error
     except (HTTPError, OSError, RuntimeError, ValueError, LookupError) as error:
         raise HubError(f"the upload failed: {_told(error, token)}", where=repo, fix=f"look into it, {again}") from error
+
+
+def _require_an_answer(repo: str, again: str) -> None:
+    """Ask the hub anything, for a few seconds. Its client waits without end, and where a firewall swallows everything
+    the system gives up after two minutes. Whatever comes back, a refusal too, is left to the work itself to meet.
+
+    Raises:
+        HubError: nothing came back.
+    """
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import HTTPError
+
+    def ask() -> None:
+        with contextlib.suppress(HTTPError, OSError):
+            get_session().head(constants.ENDPOINT)
+
+    # in a thread, because no limit of the client covers looking up a name and trying one address after the other
+    asking = threading.Thread(target=ask, name="hub", daemon=True)
+    asking.start()
+    asking.join(_SECONDS_TO_ANSWER)
+    if asking.is_alive():
+        raise HubError(
+            f"the hub has not answered within {_SECONDS_TO_ANSWER} seconds ({constants.ENDPOINT})", where=repo,
+            fix=f"look whether this machine may reach it, {again}",
+        )  # fmt: skip
 
 
 def _refused(error: Exception, repo: str, token: str, again: str) -> HubError:
