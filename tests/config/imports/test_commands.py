@@ -67,6 +67,21 @@ def opened(path: Path) -> tuple[RunConfig, dict[str, Any]]:
     return check(training, path), {entry.key: entry for entry in training.report.entries if entry.outcome != "added"}
 
 
+@pytest.mark.parametrize(
+    ("given", "schedule", "restarts"),
+    [
+        ("--lr_scheduler cosine_with_restarts --lr_scheduler_num_cycles 4", "cosine_restarts", 3),
+        ("--lr_scheduler cosine_with_restarts --lr_scheduler_num_cycles 1", "cosine", None),
+        ("--lr_scheduler cosine_with_restarts", "cosine", None),
+        ("--lr_scheduler cosine --lr_scheduler_num_cycles 4", "cosine", None),
+    ],
+)
+def test_cosines_are_counted_there_and_restarts_here(commands, given, schedule, restarts):
+    (commands / "a.sh").write_text(f"python {musubi.SCRIPT}.py --dataset_config data.toml {given}")
+    settings = (import_file(commands / "a.sh") or [])[0].settings["training"]
+    assert (settings["lr_schedule"], settings.get("lr_restarts")) == (schedule, restarts)
+
+
 def test_a_musubi_command_becomes_the_same_training(commands):
     config, entries = opened(commands / "musubi.sh")
     assert config.model.variant == "de_turbo"

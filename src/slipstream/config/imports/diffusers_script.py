@@ -10,6 +10,7 @@ from typing import Any
 from slipstream.config.imports.flags import (
     Epochs,
     adapter_by_name,
+    cycles,
     found_here,
     num_pictures,
     read_command,
@@ -202,7 +203,7 @@ def table(epochs: Epochs) -> Table:
         "scale_lr": lacking("the learning rate is what training.learning_rate says"),
         "lr_scheduler": Rule(schedule.act, schedule.targets),
         "lr_warmup_steps": _warmup,
-        "lr_num_cycles": take("training.lr_restarts"),
+        "lr_num_cycles": Rule(cycles.act, cycles.targets),
         "lr_power": take("training.lr_power"),
         "optimizer": _optimizer,
         "use_8bit_adam": _eight_bits,

@@ -11,7 +11,7 @@ from typing import Any
 
 from slipstream.config.imports.reading import number
 from slipstream.config.imports.report import Report
-from slipstream.config.imports.rules import Draft, Rule, Spot, decide
+from slipstream.config.imports.rules import Rule, Spot, decide
 from slipstream.config.variants import VARIANTS, variant_named
 from slipstream.core.errors import ConfigError
 
@@ -25,6 +25,7 @@ SCHEDULES = {
     "cosine_with_restarts": "cosine_restarts", "polynomial": "polynomial", "cosine_with_min_lr": "cosine",
 }  # fmt: skip
 """Schedules by the names that transformers and diffusers give them; there `linear` falls, as ours does."""
+_CYCLES = ("lr_num_cycles", "lr_scheduler_num_cycles")
 
 
 def read_command(content: str, script: str, where: str) -> dict[str, Any]:
@@ -133,13 +134,23 @@ def schedule(spot: Spot) -> None:
     found = SCHEDULES.get(str(spot.value))
     if found is None:
         return spot.put("training.lr_schedule", "constant", f"{spot.value!r} is not here", matters=True)
+    if found == "cosine_restarts" and _num_falls(spot.group) == 1:
+        return spot.put("training.lr_schedule", "cosine", "one cycle there, so it never restarts: a cosine")
     spot.put("training.lr_schedule", found, "" if found == spot.value else "the same by our name")
 
 
-def add_model(draft: Draft, variant: str, key: str, value: Any, why: str) -> None:
-    """Write a variant and its repository."""
-    draft.add(key, "model.variant", variant, why)
-    draft.add(key, "model.name_or_path", value, why)
+@decide("training.lr_restarts")
+def cycles(spot: Spot) -> None:
+    """The number of cosines of `cosine_with_restarts`; between N of them are N - 1 restarts."""
+    falls = _num_falls(spot.group)
+    if SCHEDULES.get(str(spot.group.get("lr_scheduler"))) != "cosine_restarts" or falls == 1:
+        return spot.ignore("the schedule has no restarts")
+    spot.put("training.lr_restarts", falls - 1, "cosines are counted there, the restarts between them here")
+
+
+def _num_falls(flags: Mapping[str, Any]) -> int:
+    found = next((number(flags[name]) for name in _CYCLES if name in flags), 1)
+    return max(1, found) if isinstance(found, int) else 1
 
 
 def variant_by_name(name: str) -> str:

@@ -12,6 +12,7 @@ from slipstream.config.imports.ai_toolkit.sample import with_flags
 from slipstream.config.imports.flags import (
     Epochs,
     adapter_by_name,
+    cycles,
     found_here,
     num_pictures,
     read_command,
@@ -246,7 +247,7 @@ def table(epochs: Epochs) -> Table:
         "lr_scheduler": Rule(schedule.act, schedule.targets),
         "lr_warmup_steps": _warmup,
         "lr_decay_steps": lacking("a schedule falls over the whole training"),
-        "lr_scheduler_num_cycles": take("training.lr_restarts"),
+        "lr_scheduler_num_cycles": Rule(cycles.act, cycles.targets),
         "lr_scheduler_power": take("training.lr_power"),
         "lr_scheduler_min_lr_ratio": take("training.min_lr_fraction"),
         "lr_scheduler_timescale": lacking("a schedule that is not here"),

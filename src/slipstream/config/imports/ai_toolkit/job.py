@@ -180,9 +180,7 @@ def _import_process(
             where=source, fix="sliders, extraction and the like are not in this version.",
         )  # fmt: skip
     model = group(process, "model")
-    if not is_z_image(model) and not any(
-        text.startswith(("model.name_or_path=", "model.variant=")) for text in overrides
-    ):
+    if not is_z_image(model) and not _names_a_base(overrides):
         raise refuse_family(model, source)
     draft = Draft(Report(source, FORMAT))
     outer = dict(job, config={key: value for key, value in job["config"].items() if key != "process"})

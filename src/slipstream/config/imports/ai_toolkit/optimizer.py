@@ -146,7 +146,7 @@ def _restarts(spot: Spot, plan: Mapping[str, Any]) -> None:
         why = "its first period is the whole training there, so it never restarts: a cosine"
         return spot.put("training.lr_schedule", "cosine", why)
     spot.put("training.lr_schedule", "cosine_restarts", "with T_0")
-    spot.also("training.lr_restarts", max(1, round(steps / period)))
+    spot.also("training.lr_restarts", max(1, round(steps / period) - 1))  # between periods
 
 
 def _linear(spot: Spot, plan: Mapping[str, Any]) -> None:
