@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,24 @@ BASES = {"deturbo_long.yaml": "tiny/de-turbo", "base_prodigy.yaml": "tiny/base",
 """Files that do not train Turbo -> the tiny model of their kind."""
 
 
-def small(name: str, root: Path, num_datasets: int, num_prompts: int = 0) -> list[str]:
-    """What makes a training short: the tiny model, two steps, small pictures."""
+SMALL_PREVIEW = {"width": 64, "height": 64, "steps": 1}
+
+
+def small(name: str, root: Path, settings: dict[str, Any]) -> list[str]:
+    """What makes a training short: the tiny model, two steps, small pictures, prompts with sizes of their own too."""
+    prompts = settings.get("sample", {}).get("prompts", [])
     return [
         f"model.name_or_path={BASES.get(name, 'tiny/turbo')}",
         "training.steps=2", "training.warmup_steps=0", "training.batch_size=1", "training.gradient_accumulation=1",
-        *(f"datasets.{number}.resolutions=[64]" for number in range(num_datasets)),
-        "sample.width=64", "sample.height=64", "sample.steps=1", "sample.every=0", "sample.at_start=false",
+        *(f"datasets.{number}.resolutions=[64]" for number in range(len(settings["datasets"]))),
+        *(f"sample.{key}={value}" for key, value in SMALL_PREVIEW.items()),
+        *(
+            f"sample.prompts.{number}.{key}={value}"
+            for number, prompt in enumerate(prompts)
+            for key, value in SMALL_PREVIEW.items()
+            if key in prompt and not isinstance(prompt, str)
+        ),
+        "sample.every=0", "sample.at_start=false",
         "save.push_to_hub=null", "job.device=cpu", f"job.output_dir={root / 'runs'}",
     ]  # fmt: skip
 
@@ -49,7 +61,7 @@ def train_in_this_process(config: Path, overrides: list[str], monkeypatch: pytes
 def overrides_for(name: str, root: Path) -> list[str]:
     path = root / "config" / name
     (training,) = import_file(path, ["model.name_or_path=tiny/turbo"]) or []
-    return small(name, root, len(training.settings["datasets"]))
+    return small(name, root, training.settings)
 
 
 @pytest.mark.parametrize("name", ONE_TRAINING)
@@ -69,7 +81,8 @@ def test_two_trainings_in_one_file_become_two_configs_that_train(workplace, monk
     import_command(workplace / "config/two_trainings.yaml", workplace / "config/my.yaml", [])
     for number in (1, 2):
         path = workplace / f"config/my_{number}.yaml"
-        assert train_in_this_process(path, small("", workplace, 1), monkeypatch) == 0
+        overrides = small("", workplace, {"datasets": [{}]})
+        assert train_in_this_process(path, overrides, monkeypatch) == 0
     assert {run.name for run in runs_in(workplace)} == {"two_trainings_1", "two_trainings_2"}
 
 
