@@ -152,12 +152,12 @@ class MaskReader:
     """Weights of examples' latent cells, computed once for all crops of an example and kept, a few KB each."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, Bucket, tuple[Box, ...]], Tensor] = {}
+        self._kept: dict[tuple[Mask, tuple[int, int], Bucket, tuple[Box, ...]], Tensor] = {}
         self._lock = threading.Lock()
 
     def weights(self, mask: Mask, size: tuple[int, int], bucket: Bucket, boxes: tuple[Box, ...]) -> Tensor:
         """`cell_weights`, from memory where they were asked for before."""
-        key = mask.content_hash, repr(mask.settings), bucket, boxes
+        key = mask, size, bucket, boxes
         with self._lock:
             kept = self._kept.get(key)
         if kept is None:
