@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from slipstream.config.fields import settings_of, split_help
@@ -63,3 +65,20 @@ def test_limits_and_choices_come_from_the_schema(path, words):
 def test_the_reference_has_every_setting_once():
     text = markdown()
     assert [text.count(f"### `{shown(path)}`\n") for path in explanations()] == [1] * len(explanations())
+
+
+def test_every_setting_says_when_to_change_it_or_what_to_mind():
+    known = explanations()
+    bare = [path for path, one in known.items() if not {"Change it when", "Careful"} & one.details.keys()]
+    assert bare == []
+
+
+def test_a_group_is_explained_before_its_settings():
+    found = find_setting("advanced.differential_guidance")
+    assert [one.path for one in found] == ["advanced.differential_guidance", "advanced.differential_guidance.scale"]
+    assert "max_grad_norm" in found[0].details["Careful"]
+
+
+def test_the_reference_in_the_docs_is_the_schema_s():
+    text = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    assert text == markdown(), "run: slipstream explain --markdown > docs/settings.md"

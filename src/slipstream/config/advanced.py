@@ -19,6 +19,7 @@ class DifferentialGuidancePanel(BaseModel):
     learning is slow. 1 changes nothing.
 
     Formula: target = prediction + scale * (target - prediction), the prediction held constant.
+    Change it when: previews turn too sharp or noisy early (2), or learning beside preservation is slow (4).
     """
 
 

@@ -121,7 +121,10 @@ class MaskPanel(BaseModel):
     """
 
     invert: StrictBool = False
-    """Black counts instead of white: for tools that paint over what is to be left out."""
+    """Black counts instead of white: for tools that paint over what is to be left out.
+
+    Change it when: the dataset page shows the subject dark and the background light.
+    """
 
     minimum: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
     """Weight of the masked-out parts. 0 leaves them out, 1 is as good as no mask.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -39,6 +40,21 @@ def panels_at(root: Panel, path: tuple[str | int, ...]) -> tuple[Panel, ...]:
 def settings_of(root: Panel) -> dict[str, FieldInfo]:
     """Every setting by dotted path, groups left out; a list counts as its first entry (`datasets.0.path`)."""
     return dict(_settings((root,), ""))
+
+
+def optional_groups_of(root: Panel) -> dict[str, FieldInfo]:
+    """Every group of settings that may be left out, by dotted path."""
+    return dict(_optional_groups((root,), ""))
+
+
+def _optional_groups(panels: tuple[Panel, ...], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in fields_of(panels).items():
+        inner = panels_in(field.annotation)
+        place = "0." if str(field.annotation).startswith("tuple[") else ""
+        if inner and types.NoneType in get_args(field.annotation):
+            yield prefix + name, field
+        if inner:
+            yield from _optional_groups(inner, f"{prefix}{name}.{place}")
 
 
 def _settings(panels: tuple[Panel, ...], prefix: str) -> Iterator[tuple[str, FieldInfo]]:

@@ -130,6 +130,7 @@ class PromptPanel(BaseModel):
     """Height of this preview; left out: sample.height.
 
     Unit: pixels, a multiple of 16.
+    Change it when: one prompt is for a tall or a wide picture.
     """
 
     seed: Seed | None = None
@@ -145,10 +146,16 @@ class PromptPanel(BaseModel):
     """
 
     guidance_scale: GuidanceScale | None = None
-    """CFG of this preview, 0 or 1 = off; left out: sample.guidance_scale."""
+    """CFG of this preview, 0 or 1 = off; left out: sample.guidance_scale.
+
+    Change it when: you compare guidance on De-Turbo or Base.
+    """
 
     negative_prompt: str | None = None
-    """What this preview steers away from; left out: sample.negative_prompt. It acts only where guidance is on."""
+    """What this preview steers away from; left out: sample.negative_prompt. It acts only where guidance is on.
+
+    Change it when: one prompt needs its own.
+    """
 
     lora_scale: LoraScale | None = None
     """Weight of the LoRA in this preview; left out: 1.

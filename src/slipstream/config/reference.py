@@ -17,7 +17,7 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from slipstream.config.fields import Panel, fields_of, panels_at, panels_in, settings_of, split_help
+from slipstream.config.fields import Panel, fields_of, optional_groups_of, panels_at, panels_in, settings_of, split_help
 from slipstream.config.hints import hint_for
 from slipstream.config.run_config import RunConfig
 from slipstream.config.yaml_text import write_yaml
@@ -44,6 +44,11 @@ def explanations() -> dict[str, Explanation]:
     return {path: _explanation(path, field) for path, field in settings_of(RunConfig).items()}
 
 
+def groups() -> dict[str, Explanation]:
+    """The groups that may be left out (`training.ema`), by dotted path: what switching one on means."""
+    return {path: _explanation(path, field) for path, field in optional_groups_of(RunConfig).items()}
+
+
 def find_setting(name: str) -> list[Explanation]:
     """The settings that a user means: a full path, a panel or group (all below it), or a name found anywhere.
 
@@ -59,7 +64,7 @@ def find_setting(name: str) -> list[Explanation]:
     below = [one for path, one in known.items() if path.startswith(f"{wanted}.") or f".{wanted}." in path]
     same = [one for path, one in known.items() if path.rpartition(".")[2] == wanted]
     if below or same:
-        return below or same
+        return [one for path, one in groups().items() if below and path == wanted] + (below or same)
     if (hint := hint_for(wanted.rpartition(".")[2])) is not None:
         raise ConfigError(f"no setting is called {name!r}", where="explain", fix=hint)
     leaves = {path.rpartition(".")[2]: path for path in reversed(known)}
@@ -86,11 +91,14 @@ def markdown() -> str:
         "`slipstream explain training.learning_rate` shows one of them on the terminal.",
     ]
     known = explanations()
+    optional = groups()
     for panel, about in panel_help():
         lines += ["", f"## {panel.upper()}", "", about.partition(": ")[2] or about]
         for path, one in known.items():
             if path.partition(".")[0] == panel:
-                lines += ["", f"### `{shown(path)}`", "", one.help, "", *_bullets(one)]
+                group = optional.pop(path.rpartition(".")[0], None)
+                for entry in (group, one) if group else (one,):
+                    lines += ["", f"### `{shown(entry.path)}`", "", entry.help, "", *_bullets(entry)]
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,10 @@ class ClassWordPreservation(BaseModel):
 
     kind: Literal["class_word"] = "class_word"
     """What must not change: `class_word` (captions with the class word in place of the trigger word) or `blank_prompt`
-    (pictures without any prompt)."""
+    (pictures without any prompt).
+
+    Change it when: there is no trigger word: `blank_prompt` needs none.
+    """
 
     class_word: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_a_word)]
     """What the trigger word is a kind of, such as `person`, `dog` or `drawing`. It takes the trigger word's place in

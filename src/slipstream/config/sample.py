@@ -48,18 +48,24 @@ class SamplePanel(BaseModel):
     """
 
     negative_prompt: str = ""
-    """What to steer away from; it acts only where guidance is on."""
+    """What to steer away from; it acts only where guidance is on.
+
+    Change it when: you preview De-Turbo or Base the way you will use them.
+    Careful: on Turbo guidance is off, so this does nothing there.
+    """
 
     width: Side = 1024
     """Width of the previews.
 
     Unit: pixels, a multiple of 16.
+    Change it when: you will draw in another shape, or the card is small (768).
     """
 
     height: Side = 1024
     """Height of the previews.
 
     Unit: pixels, a multiple of 16.
+    Change it when: you will draw in another shape, or the card is small (768).
     """
 
     steps: PreviewSteps | None = None
@@ -77,15 +83,26 @@ class SamplePanel(BaseModel):
     """
 
     seed: Seed = 42
-    """Seed of the previews' noise; it stays the same from step to step, so previews can be compared."""
+    """Seed of the previews' noise; it stays the same from step to step, so previews can be compared.
+
+    Change it when: the base draws a prompt badly with this one; the picture at step 0 shows it.
+    Careful: another seed in a second run makes its previews incomparable with the first's.
+    """
 
     walk_seed: StrictBool = False
     """Give each prompt its own noise: seed, seed + 1, seed + 2 and so on, by its place in the list. A prompt with a
-    seed of its own keeps it, and the others theirs."""
+    seed of its own keeps it, and the others theirs.
+
+    Change it when: all previews share one composition, which one seed tends to give.
+    """
 
     at_start: StrictBool = True
     """Draw the previews before the first step too, to see the base without the LoRA. Off, the first set comes with
-    `every`."""
+    `every`.
+
+    Change it when: you know the base's pictures already and want to start sooner.
+    Careful: without them leaks and drift have nothing to be compared with.
+    """
 
     lora_scales: Annotated[tuple[SweepScale, ...], AfterValidator(_each_once)] = ()
     """Weights at which every prompt is drawn once more at the end, such as [0.4, 0.6, 0.8, 1.0, 1.2]: a sheet and a

@@ -69,13 +69,26 @@ class TrainingPanel(BaseModel):
 
     steps: Annotated[StrictInt, Field(ge=1)] = 2500
     """Optimizer updates in all. 2500-3000 for 10-30 pictures; 1500-2200 below 10, so that the LoRA does not
-    overfit."""
+    overfit.
+
+    Change it when: the last checkpoints are no better than earlier ones (fewer), or are still getting better (more).
+    Careful: on Turbo long trainings wear the 8 steps off even with the adapter; beyond 20,000 take De-Turbo.
+    """
 
     batch_size: Annotated[StrictInt, Field(ge=1)] = 1
-    """Pictures per forward pass. 1 is the usual choice; more needs more memory."""
+    """Pictures per forward pass. 1 is the usual choice; more needs more memory.
+
+    Change it when: the loss is very noisy and memory is left: 2-4.
+    Careful: twice the batch sees twice the pictures in as many steps, so steps may come down.
+    """
 
     gradient_accumulation: Annotated[StrictInt, Field(ge=1)] = 1
-    """Forward passes averaged into one update: the effect of a larger batch without its memory."""
+    """Forward passes averaged into one update: the effect of a larger batch without its memory.
+
+    Formula: gradient = mean over the passes; 4 passes of batch 1 equal one of batch 4.
+    Change it when: a larger batch would help and does not fit.
+    Careful: a step takes that many times as long. Some trainers add the gradients up instead of averaging them.
+    """
 
     gradient_checkpointing: Annotated[GradientCheckpointing, BeforeValidator(_explain_checkpointing)] = "none"
     """What is kept of each block for the backward pass: `none` keeps everything and is fastest; `full` keeps each
