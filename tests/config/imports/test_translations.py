@@ -287,3 +287,20 @@ def test_groups_of_another_shape_are_reported_and_do_not_crash(junk):
     config = {"name": "a", "process": [{"model": TURBO, **junk}]}
     (training,) = import_job({"job": "extension", "config": config}, "job.yaml")
     assert training.report.entries
+
+
+@pytest.mark.parametrize(
+    ("key", "groups"),
+    [
+        ("datasets[0].resolution", {"datasets": [{"folder_path": "p", "resolution": {}}]}),
+        ("datasets[0].num_repeats", {"datasets": [{"folder_path": "p", "num_repeats": {"a": 1}}]}),
+        ("sample.width", {"sample": {"width": float("nan")}}),
+        ("sample.samples[0].prompt", {"sample": {"samples": [{"prompt": []}]}}),
+        ("train.do_guidance_loss", {"train": {"do_guidance_loss": True, "guidance_loss_target": []}}),
+        ("train.lr_scheduler", {"train": {"lr_scheduler": "linear", "lr_scheduler_params": {"start_factor": None}}}),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_refused_by_its_name(key, groups):
+    with pytest.raises(ConfigError) as refused:
+        imported(**groups)
+    assert f"job.yaml: {key}: got" in str(refused.value)

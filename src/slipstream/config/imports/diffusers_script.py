@@ -19,6 +19,7 @@ from slipstream.config.imports.flags import (
     with_dashes,
 )
 from slipstream.config.imports.imported import Imported
+from slipstream.config.imports.reading import count
 from slipstream.config.imports.report import Report
 from slipstream.config.imports.rules import Draft, Rule, Spot, Table, decide, lacking, skip, take, walk
 from slipstream.config.job import folder_name
@@ -267,9 +268,9 @@ def import_command(content: str, source: str) -> Imported:
 
 def _epochs(flags: Mapping[str, Any], source: str) -> Epochs:
     folder = found_here(str(flags.get("instance_data_dir", "")), source)
-    pictures = num_pictures(folder) * int(flags.get("repeats", 1))
-    batches = pictures // int(flags.get("train_batch_size", 4))
-    return Epochs(max(1, batches // int(flags.get("gradient_accumulation_steps", 1))) if pictures else None)
+    pictures = num_pictures(folder) * count(flags.get("repeats"))
+    batches = pictures // count(flags.get("train_batch_size", 4))
+    return Epochs(max(1, batches // count(flags.get("gradient_accumulation_steps"))) if pictures else None)
 
 
 def _add_defaults(draft: Draft, flags: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slipstream.config.imports.reading import number
+from slipstream.config.imports.reading import count, number
 from slipstream.config.imports.report import Report
 from slipstream.config.imports.rules import Rule, Spot, decide
 from slipstream.config.variants import VARIANTS, variant_named
@@ -149,8 +149,7 @@ def cycles(spot: Spot) -> None:
 
 
 def _num_falls(flags: Mapping[str, Any]) -> int:
-    found = next((number(flags[name]) for name in _CYCLES if name in flags), 1)
-    return max(1, found) if isinstance(found, int) else 1
+    return next((count(flags[name]) for name in _CYCLES if name in flags), 1)
 
 
 def variant_by_name(name: str) -> str:

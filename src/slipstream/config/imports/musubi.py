@@ -22,7 +22,7 @@ from slipstream.config.imports.flags import (
     with_dashes,
 )
 from slipstream.config.imports.imported import Imported
-from slipstream.config.imports.reading import as_list, dtype, number
+from slipstream.config.imports.reading import as_list, count, dtype, number
 from slipstream.config.imports.report import Report
 from slipstream.config.imports.rules import Draft, Rule, Spot, Table, decide, lacking, skip, take, walk
 from slipstream.config.job import folder_name
@@ -395,11 +395,11 @@ def _epochs(flags: Mapping[str, Any], datasets: list[dict[str, Any]], source: st
     batches = 0
     for dataset in datasets:
         folder = found_here(str(dataset.get("image_directory", "")), source) if "image_directory" in dataset else ""
-        pictures = num_pictures(folder) * int(dataset.get("num_repeats", 1)) if folder else 0
+        pictures = num_pictures(folder) * count(dataset.get("num_repeats")) if folder else 0
         if not pictures:
             return Epochs(None)
-        batches += math.ceil(pictures / int(dataset.get("batch_size", 1)))
-    accumulated = int(flags.get("gradient_accumulation_steps", 1))
+        batches += math.ceil(pictures / count(dataset.get("batch_size")))
+    accumulated = count(flags.get("gradient_accumulation_steps"))
     return Epochs(math.ceil(batches / accumulated) if batches else None)
 
 

@@ -25,6 +25,12 @@ def number(value: Any) -> Any:
     return value
 
 
+def count(value: Any) -> int:
+    """A whole number from 1; 1 for anything else, which the config's own check refuses where it is a setting."""
+    found = number(value)
+    return max(1, found) if isinstance(found, int) else 1
+
+
 def text(value: Any) -> Any:
     """Text; false and null, which some write for `none`, are empty."""
     return "" if value is None or value is False else value

@@ -14,6 +14,7 @@ from typing import Any
 
 from slipstream.config.imports.report import Entry, Report, leaves
 from slipstream.config.overrides import set_path
+from slipstream.core.errors import ConfigError
 
 Table = Mapping[str, "Rule | Group | Items"]
 
@@ -169,7 +170,11 @@ def walk(
     values: Mapping[str, Any], table: Table, draft: Draft, *, path: str = "", panel: str = "job",
     root: Mapping[str, Any] | None = None, place: int | None = None, rest: Rule | None = None,
 ) -> None:  # fmt: skip
-    """Apply a table to every key of a mapping, in the file's order; `rest` to those that it does not hold."""
+    """Apply a table to every key of a mapping, in the file's order; `rest` to those that it does not hold.
+
+    Raises:
+        ConfigError: a value that its rule cannot make sense of, such as a group where a number belongs.
+    """
     whole = values if root is None else root
     for name, value in values.items():
         here = f"{path}.{name}" if path else str(name)
@@ -178,7 +183,7 @@ def walk(
         if rule is None:
             spot.unknown(table)
         elif isinstance(rule, Rule):
-            rule.act(spot)
+            _act(rule, spot)
         elif isinstance(rule, Group) and isinstance(value, Mapping) and value:
             walk(
                 value, rule.table, draft, path=here, panel=rule.panel or panel, root=whole, place=place, rest=rule.rest
@@ -187,6 +192,17 @@ def walk(
             _walk_items(value, rule, spot)
         else:
             spot.ignore("empty: the defaults stay", matters=bool(value))
+
+
+def _act(rule: Rule, spot: Spot) -> None:
+    """Let a rule act. Rules read numbers, lists and text; what is none of these ends up in one of these errors."""
+    try:
+        rule.act(spot)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{spot.path}: got {spot.value!r}, which cannot be read", where=spot.draft.report.source,
+            fix="correct it, or what stands beside it, or take the line out.",
+        ) from error  # fmt: skip
 
 
 def _walk_items(values: list[Any], rule: Items, spot: Spot) -> None:

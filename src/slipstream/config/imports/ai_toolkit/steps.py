@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipstream.config.imports.reading import group, number
+from slipstream.config.imports.reading import count, group, number
 from slipstream.config.imports.rules import Rule, Spot, decide
 
 
 def batches_per_update(process: Mapping[str, Any]) -> int:
     """How many batches one update takes where the file counts steps in batches, else 1."""
-    count = number(group(process, "train").get("gradient_accumulation_steps", 1))
-    return count if isinstance(count, int) and count > 1 else 1
+    return count(group(process, "train").get("gradient_accumulation_steps", 1))
 
 
 def updates(process: Mapping[str, Any], steps: int) -> int:
