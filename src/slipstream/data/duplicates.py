@@ -10,7 +10,6 @@ import numpy as np
 
 from slipstream.data.looks import Look
 
-BITS = 63
 MAX_DISTANCE = 12
 """Bits of two fingerprints that may differ; those of unrelated photographs differ in 20 and more."""
 
