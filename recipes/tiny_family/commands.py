@@ -37,7 +37,12 @@ def draw(out: Path, folder: str, prompts: str, *loras: str, threads: int | None 
         flags = [part for lora in loras for part in ("--lora", lora)]
         common = ("--model", "tiny/turbo", "--prompts-file", prompts, "--walk-seed", "--out", folder)
         slipstream(out, "sample", *common, *flags, threads=threads)
-    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted((out / folder).glob("*.png"))])
+    return pictures_in(out / folder)
+
+
+def pictures_in(folder: Path) -> Tensor:
+    """The PNG files of a folder, all of one size, by name: (N, 3, H, W) in [0, 1]."""
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 

@@ -2,15 +2,17 @@
 
     python recipes/tiny_family/regularization_table.py --out regularization --jobs 8
 
-Every variant trains a style LoRA (`slipstream train`, Turbo with adapter v2) on `examples/foxy_style`, a style that
-Turbo has never seen, called up by the word `felt`. Then Turbo with the LoRA draws, at 8 steps and guidance 0
-(`slipstream sample`), prompts without the trigger word and prompts with it. The judge says
-- bleed: how far the pictures WITHOUT the trigger word are from Turbo's own of the same prompts and seeds (Frechet
-  distance of its features), and the share of them that it takes for the trained style;
-- style: the share of pictures WITH the trigger word that it takes for the trained style.
-The LoRA without any regularization is also trained for a quarter and half of the steps, for bleed at less style.
+Every variant trains a style LoRA (`slipstream train`, Turbo with adapter v2) on 24 packaged drawings recoloured as
+blueprints, called up by the word `felt`. Then Turbo with the LoRA draws, at 8 steps and guidance 0 (`slipstream
+sample`), subjects that were not trained on: prompts without the trigger word, in the styles that Turbo knows, and
+prompts with it. In the space of the judge's features, the way from Turbo's own pictures of the training captions to the
+training pictures is the style. Measured are
+- style: how far the pictures WITH the trigger word have gone that way (0 = Turbo's own, 1 = the training pictures);
+- bleed: how far the pictures WITHOUT it have, and their Frechet distance to Turbo's own of the same prompts and seeds.
+The LoRA without any regularization is also trained for a part of the steps: its bleed at less style.
 Needs nothing but the package. Writes regularization_STEPS.json, .md and .webp; started again it goes on where it
-stopped. `--jobs N` trains and draws N variants at a time, a process with `--threads` threads each.
+stopped (one --out folder for one choice of settings). `--jobs N` trains and draws N variants at a time, a process with
+`--threads` threads each.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from commands import draw, save_grid, slipstream
+from commands import draw, pictures_in, save_grid, slipstream
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from slipstream.evaluation.frechet import frechet_distance
@@ -32,10 +37,11 @@ from slipstream.evaluation.judge import Judge, load_judge
 from slipstream.models.z_image.resolve import TINY_ROOT
 
 PICTURES = Path(__file__).resolve().parents[2] / "examples/foxy_style"
-TRIGGER, TRAINED_STYLE = "felt", "foxy"
+TRIGGER = "felt"
+INK, PAPER = (0.85, 0.95, 1.0), (0.08, 0.16, 0.42)
 KNOWN_STYLES = ("noto", "blob", "twemoji", "flat", "glossy", "classic")
 FORMS = ("a {style} emoji of {concept}", "{concept}, {style} style", "a picture of {concept} in {style} style")
-CLASS_SET = "class_pictures"
+STYLE_SET, CLASS_SET = "style_pictures", "class_pictures"
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,19 @@ class Variant:
 
 def variants(class_word: str, multiplier: float) -> dict[str, Variant]:
     """What is compared."""
-    dop = {"preservation": {"kind": "class_word", "class_word": class_word, "multiplier": multiplier}}
+
+    def dop(factor: float) -> dict[str, Any]:
+        return {"preservation": {"kind": "class_word", "class_word": class_word, "multiplier": factor * multiplier}}
+
     blank = {"preservation": {"kind": "blank_prompt", "multiplier": multiplier}}
     thrice = {"differential_guidance": {"scale": 3.0}}
     return {
-        "nothing, a quarter of the steps": Variant({}, {}, share_of_steps=0.25),
-        "nothing, half of the steps": Variant({}, {}, share_of_steps=0.5),
+        "nothing, 1/32 of the steps": Variant({}, {}, share_of_steps=1 / 32),
+        "nothing, 1/16 of the steps": Variant({}, {}, share_of_steps=1 / 16),
         "nothing": Variant({}, {}),
-        "DOP": Variant(dop, {}),
-        "DOP, differential guidance 3": Variant(dop, thrice),
+        "DOP": Variant(dop(1.0), {}),
+        "DOP, multiplier x 3": Variant(dop(3.0), {}),
+        "DOP, differential guidance 3": Variant(dop(1.0), thrice),
         "blank prompt preservation": Variant(blank, {}),
         "prior set": Variant({}, {}, "prior"),
         "picture set": Variant({}, {}, "pictures"),
@@ -70,17 +80,20 @@ def variants(class_word: str, multiplier: float) -> dict[str, Variant]:
 
 @dataclass(frozen=True)
 class Probe:
-    """What every variant is measured on: Turbo's own pictures of the prompts without the trigger word."""
+    """What every variant is measured on: Turbo's own pictures without and with the trigger word, the style's way."""
 
     out: Path
     judge: Judge
-    reference: Tensor
+    without: Tensor
+    with_trigger: Tensor
+    way: Tensor
     threads: int
 
 
 def write_inputs(out: Path, judge: Judge, num_prompts: int) -> None:
     """Prompts with and without the trigger word, of subjects that are not trained on; and those of the class set."""
-    trained = {path.stem.replace("-", " ") for path in PICTURES.glob("*.txt")}
+    subjects = sorted(path.stem for path in PICTURES.glob("*.png"))
+    trained = [subject.replace("-", " ") for subject in subjects]
     concepts = [concept for concept in judge.concepts if concept not in trained]
     dice = random.Random(1)
     dice.shuffle(concepts)
@@ -96,6 +109,20 @@ def write_inputs(out: Path, judge: Judge, num_prompts: int) -> None:
     write("without_trigger.txt", concepts[:num_prompts], KNOWN_STYLES)
     write("with_trigger.txt", concepts[num_prompts : 2 * num_prompts], (TRIGGER,))
     write("class_set.txt", concepts[2 * num_prompts : 2 * num_prompts + 24], KNOWN_STYLES)
+    write("style_set.txt", trained, (TRIGGER,))
+    (out / STYLE_SET).mkdir(exist_ok=True)
+    captions = (out / "style_set.txt").read_text(encoding="utf-8").splitlines()
+    for subject, caption in zip(subjects, captions, strict=True):
+        blueprint(Image.open(PICTURES / f"{subject}.png")).save(out / STYLE_SET / f"{subject}.png")
+        (out / STYLE_SET / f"{subject}.txt").write_text(caption + "\n", encoding="utf-8")
+
+
+def blueprint(picture: Image.Image) -> Image.Image:
+    """Dark becomes light ink on blue paper, 128 x 128 pixels."""
+    square = ImageOps.pad(picture.convert("L"), (128, 128), color=255)
+    darkness = 1 - np.asarray(square, dtype=np.float32)[..., None] / 255
+    pixels = darkness * np.float32(INK) + (1 - darkness) * np.float32(PAPER)
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 
 def write_class_set(out: Path, threads: int) -> None:
@@ -109,7 +136,7 @@ def write_class_set(out: Path, threads: int) -> None:
 def config_of(name: str, variant: Variant, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """The config of one training."""
     common = {"resolutions": [128], "caption_dropout": 0.0}
-    datasets: list[dict[str, Any]] = [{"path": str(PICTURES), **common}]
+    datasets: list[dict[str, Any]] = [{"path": STYLE_SET, **common}]
     if variant.regularization is not None:
         datasets.append({"path": CLASS_SET, "regularization": variant.regularization, **common})
     return {
@@ -117,7 +144,7 @@ def config_of(name: str, variant: Variant, seed: int, arguments: argparse.Namesp
         "model": {"variant": "turbo", "name_or_path": "tiny/turbo", "training_adapter": "v2"},
         "target": {"rank": 16},
         "training": {
-            "steps": round(arguments.steps * variant.share_of_steps), "batch_size": 2, "optimizer": "adamw",
+            "steps": max(1, round(arguments.steps * variant.share_of_steps)), "batch_size": 2, "optimizer": "adamw",
             "learning_rate": arguments.learning_rate, **variant.training,
         },
         "save": {"every": 0},
@@ -128,8 +155,8 @@ def config_of(name: str, variant: Variant, seed: int, arguments: argparse.Namesp
 
 
 def run_name(title: str, seed: int, steps: int) -> str:
-    """`dop_300_seed_0`."""
-    return f"{title.replace(',', '').replace('.', '_').replace(' ', '_').lower()}_{steps}_seed_{seed}"
+    """`dop_600_seed_0`."""
+    return f"{re.sub('[^a-z0-9]+', '_', title.lower())}_{steps}_seed_{seed}"
 
 
 def measure(probe: Probe, title: str, variant: Variant, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
@@ -148,25 +175,28 @@ def measure(probe: Probe, title: str, variant: Variant, seed: int, arguments: ar
 
 def judged(probe: Probe, without: Tensor, with_trigger: Tensor) -> dict[str, float]:
     """Bleed and style of two sets of pictures."""
-    judge, style = probe.judge, probe.judge.styles.index(TRAINED_STYLE)
+    features, way = probe.judge.features, probe.way
 
-    def share(images: Tensor) -> float:
-        return float((judge.style_logits(images).argmax(1) == style).float().mean())
+    def gone(images: Tensor, before: Tensor) -> float:
+        return float((features(images).mean(0) - features(before).mean(0)) @ way / way.square().sum())
 
-    distance = frechet_distance(judge.features(without), judge.features(probe.reference))
-    return {"bleed": distance, "bleed_share": share(without), "style_share": share(with_trigger)}
+    return {
+        "style": gone(with_trigger, probe.with_trigger),
+        "bleed": gone(without, probe.without),
+        "frechet": frechet_distance(features(without), features(probe.without)),
+    }
 
 
 def table(results: dict[str, list[dict[str, float]]], steps: int) -> str:
     """Markdown: one row a variant, each cell the mean and the seeds."""
     lines = [
-        f"| {steps} steps, trained with | bleed: Frechet distance without the trigger word | "
-        "taken for the style without it | taken for the style with it |",
+        f"| {steps} steps, trained with | style, with the trigger word | bleed, without it | "
+        "Frechet distance to Turbo, without it |",
         "|---|---|---|---|",
     ]
     for name, rows in results.items():
         cells = []
-        for key, form in (("bleed", "{:.2f}"), ("bleed_share", "{:.0%}"), ("style_share", "{:.0%}")):
+        for key, form in (("style", "{:.0%}"), ("bleed", "{:.0%}"), ("frechet", "{:.1f}")):
             values = [row[key] for row in rows]
             each = ", ".join(form.format(value) for value in values)
             cells.append(f"{form.format(sum(values) / len(values))} ({each})")
@@ -174,12 +204,20 @@ def table(results: dict[str, list[dict[str, float]]], steps: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def turbo_itself(out: Path, judge: Judge, threads: int) -> Probe:
+    """Turbo's own pictures."""
+    asked = {"without_turbo": "without_trigger.txt", "with_turbo": "with_trigger.txt", "style_turbo": "style_set.txt"}
+    without, with_trigger, captions = (draw(out, folder, prompts, threads=threads) for folder, prompts in asked.items())
+    way = judge.features(pictures_in(out / STYLE_SET)).mean(0) - judge.features(captions).mean(0)
+    return Probe(out, judge, without, with_trigger, way, threads)
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--class-word", default="noto")
     parser.add_argument("--multiplier", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, default=3)
@@ -198,9 +236,7 @@ def main() -> None:
     judge = load_judge(TINY_ROOT / "judge")
     write_inputs(out, judge, arguments.prompts)
     write_class_set(out, arguments.threads)
-    reference = draw(out, "without_turbo", "without_trigger.txt", threads=arguments.threads)
-    probe = Probe(out, judge, reference, arguments.threads)
-    plain = draw(out, "with_turbo", "with_trigger.txt", threads=arguments.threads)
+    probe = turbo_itself(out, judge, arguments.threads)
     chosen = {
         title: variant
         for title, variant in variants(arguments.class_word, arguments.multiplier).items()
@@ -213,7 +249,7 @@ def main() -> None:
             for title, variant in chosen.items()
         }
         measured = {key: future.result() for key, future in running.items()}
-    results = {"Turbo without LoRA": [judged(probe, reference, plain)]}
+    results = {"Turbo without LoRA": [judged(probe, probe.without, probe.with_trigger)]}
     results |= {title: [measured[title, seed] for seed in range(arguments.seeds)] for title in chosen}
     settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "jobs", "threads", "only")}
     stem = out / f"regularization_{arguments.steps}"
