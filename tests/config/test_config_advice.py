@@ -66,6 +66,11 @@ def test_the_guides_settings_need_no_advice():
         (["datasets.0.regularization=prior"], 20, "every dataset is a regularization set"),
         (["training.text_encoder=unload", "datasets.0.caption_shuffle=true"], 20, "none is learned"),
         (["training.text_encoder=unload", "job.trigger_word=''", "sample.prompts=[a]"], 20, "no words at all"),
+        (
+            ["datasets.1={path: p, regularization: pictures}", "training.preservation={class_word: person}"],
+            20,
+            "datasets.1.regularization pictures with training.preservation class_word",
+        ),
         (["training.text_encoder=keep"], 20, "7.5 GiB"),
         (["quantization.transformer=fp32"], 20, "23 GiB"),
         (["training.ema.decay=0.9999"], 20, "lag far behind"),

@@ -26,8 +26,22 @@ def dataset_advice(config: RunConfig) -> Iterator[str]:
         )
     if config.training.text_encoder == "unload":
         yield from _unloaded(config)
+    yield from _learned_and_held(config)
     for number, panel in enumerate(panels):
         yield from _captions(f"datasets.{number}", panel, config.training.text_encoder == "unload")
+
+
+def _learned_and_held(config: RunConfig) -> Iterator[str]:
+    """Captions without a trigger word are their own preserved ones."""
+    preservation = config.training.preservation
+    if preservation is None or preservation.kind != "class_word":
+        return
+    for number, panel in enumerate(config.datasets):
+        if panel.regularization == "pictures":
+            yield (
+                f"datasets.{number}.regularization pictures with training.preservation class_word: its captions hold "
+                "no trigger word, so the same captions are learned and held back. Use prior, or leave preservation out."
+            )
 
 
 def _unloaded(config: RunConfig) -> Iterator[str]:
