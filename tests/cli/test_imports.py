@@ -65,6 +65,13 @@ def test_dataset_check_takes_a_job_file_with_overrides(job):
     assert shown.startswith("{"), "nothing but JSON goes to where JSON was asked for"
 
 
+def test_keys_and_settings_are_shown_to_their_ends_on_a_narrow_terminal(job):
+    longer = "train: {diff_output_preservation_class: person, "
+    job.write_text(job.read_text().replace("train: {", longer))
+    assert "…" not in run("import", job)
+    assert "datasets.mask.prior_weight" in run("explain", "datasets.mask")
+
+
 def test_import_writes_a_config_of_ours_and_never_over_another(job):
     run("import", job, "training.steps=7", *TINY)
     written = job.with_name("job.slipstream.yaml")

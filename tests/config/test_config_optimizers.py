@@ -21,7 +21,7 @@ def told(**training) -> str:
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("AdamW8Bit", "adamw8bit"), ("adafactr", "adafactor"), ("Adam", "adamw"),
+        ("AdamW8Bit", "adamw8bit"), ("adafactr", "adafactor"), ("adamvv", "adamw"), ("Adam", "adamw"),
         ("ProdigyPlusScheduleFree", "prodigy_schedulefree"), ("AdamWScheduleFree", "schedulefree_adamw"),
     ],
 )  # fmt: skip

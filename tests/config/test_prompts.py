@@ -138,7 +138,7 @@ def test_lists_in_json_and_yaml_mean_the_same(tmp_path):
         ("p.json", '{"prompt": "a"}', ["no list of prompts"]),
         ("p.yaml", "- {prompt: a, sede: 3}\n", ["p.yaml, prompt 1", "sede", "did you mean seed"]),
         ("p.yaml", "- {seed: 3}\n", ["p.yaml, prompt 1", "prompt is missing"]),
-        ("p.txt", None, ["cannot read the prompts"]),
+        ("p.txt", None, ["no such file of prompts"]),
     ],
 )
 def test_a_file_that_is_not_understood_is_one_message(tmp_path, name, text, parts):

@@ -29,6 +29,11 @@ def test_labelled_paragraphs_are_taken_apart():
         ("datasets.path", ["datasets.0.path"]),
         ("training.ema.decay", ["training.ema.decay"]),
         ("sample.prompts.width", ["sample.prompts.0.width"]),
+        ("Linear Rank", ["target.rank"]),
+        ("GPU ID", ["job.device"]),
+        ("Training Name", ["job.name"]),
+        ("Model Architecture", ["model.variant"]),
+        ("Do Differential Guidance", ["advanced.differential_guidance.scale"]),
     ],
 )
 def test_a_setting_is_found_by_path_and_by_name(name, expected):
@@ -36,13 +41,17 @@ def test_a_setting_is_found_by_path_and_by_name(name, expected):
 
 
 def test_a_panel_means_all_its_settings():
-    assert {one.path.partition(".")[0] for one in find_setting("save")} == {"save"}
+    for name in ("save", "SAVE"):
+        assert {one.path.partition(".")[0] for one in find_setting(name)} == {"save"}
 
 
 def test_names_of_other_trainers_and_misspelt_ones_are_answered():
-    with pytest.raises(ConfigError, match="no setting") as known_elsewhere:
-        find_setting("content_or_style")
-    assert "timestep_bias" in str(known_elsewhere.value)
+    assert [one.path for one in find_setting("content_or_style")] == ["training.timestep_bias"]
+    assert find_setting("dop") == find_setting("training.preservation")
+    with pytest.raises(ConfigError, match="no setting") as done_otherwise:
+        find_setting("low_vram")
+    assert "quantization" in str(done_otherwise.value)
+    assert "remove this line" not in str(done_otherwise.value)
     with pytest.raises(ConfigError) as misspelt:
         find_setting("training.learnin_rate")
     assert "training.learning_rate" in str(misspelt.value)

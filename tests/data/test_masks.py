@@ -161,8 +161,10 @@ def test_no_mask_at_all_is_refused(folder, masks, make):
     make("a.png", 64, 64)
     with pytest.raises(DataError, match="none of the 1 pictures has one"):
         load(folder, masks)
-    with pytest.raises(DataError, match="no alpha channel"):
+    with pytest.raises(DataError, match="no alpha channel") as refused:
         load(folder, mask=MaskSettings("alpha"))
+    assert "transparency" in str(refused.value)
+    assert "fox.png" not in str(refused.value)
 
 
 def test_a_missing_mask_folder_is_refused(folder, make, tmp_path):

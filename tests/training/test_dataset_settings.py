@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from slipstream.config.run_config import parse_config
-from slipstream.training.setting import dataset_settings
+from slipstream.core.errors import ModelError
+from slipstream.training.setting import dataset_settings, settle_start
 from slipstream.training.shareable import shareable
+
+
+def test_the_path_of_a_missing_lora_is_not_looked_for_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"there is no LoRA at 'runs/a/a\.safetensors'"):
+        settle_start("runs/a/a.safetensors")
 
 
 def plain_values(panel=None, **others):

@@ -27,6 +27,7 @@ def explain_command(name: str | None, *, as_markdown: bool) -> None:
 
 def _list(found: list[Explanation]) -> None:
     table = Table(box=None, padding=(0, 2), show_header=False)
+    table.add_column(no_wrap=True)
     for one in found:
         table.add_row(f"[bold]{shown(one.path)}[/bold]", escape(one.default), escape(one.help))
     out.print(table)

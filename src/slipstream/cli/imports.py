@@ -75,7 +75,7 @@ def show_report(report: Report) -> None:
     for panel, entries in report.by_panel():
         table = Table(title=panel.upper(), title_justify="left", show_header=False, expand=True)
         for ratio in (4, None, 6):
-            table.add_column(ratio=ratio)
+            table.add_column(ratio=ratio, overflow="fold")  # two keys must not look alike for want of their ends
         for entry in entries:
             table.add_row(*_row(entry))
         out.print(table)

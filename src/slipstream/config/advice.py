@@ -18,6 +18,7 @@ STEPS_BELOW_TEN_IMAGES = (1500, 2200)
 STEPS_FOR_THIRTY_IMAGES = (2500, 3000)
 USUAL_IMAGES = 30
 LONG_TRAINING = 20_000
+EMA_STEPS = 100  # that a decay of 0.99 averages over
 LARGE_RANK = 64
 HIGH_NOISE_OFFSET = 0.2
 TINY_SIDE = 256
@@ -198,9 +199,10 @@ def _training(config: RunConfig) -> Iterator[str]:
             "8-16 is usual."
         )
     if training.ema is not None and 1 / (1 - training.ema.decay) > training.steps:
+        remedy = "Use 0.99." if training.steps > EMA_STEPS else "Leave EMA out of so short a training."
         yield (
             f"training.ema.decay {training.ema.decay:g} averages over more steps than there are "
-            f"({training.steps}): the saved LoRA will lag far behind. Use 0.99."
+            f"({training.steps}): the saved LoRA will lag far behind. {remedy}"
         )
     if guidance is not None and training.loss_type == "mse" and training.max_grad_norm == 0:
         yield (

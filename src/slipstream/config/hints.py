@@ -11,6 +11,15 @@ from slipstream.config.imports.flags import Epochs
 from slipstream.config.imports.rules import Rule, rules_of
 
 ALSO = {
+    "training_name": "job.name",
+    "gpu_id": "job.device",
+    "gpu_ids": "job.device",
+    "gpu": "job.device",
+    "model_architecture": "model.variant",
+    "target_type": "target.type",
+    "data_type": "save.dtype",
+    "max_step_saves": "save.keep",
+    "num_steps": "training.steps",
     "batch": "training.batch_size",
     "max_norm": "training.max_grad_norm",
     "optimizer_kwargs": "training.optimizer_args",
@@ -18,12 +27,15 @@ ALSO = {
     "ema_config": "training.ema",
     "output_preservation": "training.preservation",
     "dop": "training.preservation",
+    "differential_output_preservation": "training.preservation",
+    "do_differential_guidance": "advanced.differential_guidance",
     "unload_te": "training.text_encoder",
     "network": "target",
     "network_type": "target.type",
     "linear_rank": "target.rank",
     "loraplus_lr_ratio": "target.lora_plus_ratio",
     "samples": "sample.prompts",
+    "guidance": "sample.guidance_scale",
     "cfg": "sample.guidance_scale",
     "shuffle_caption": "datasets.0.caption_shuffle",
     "caption_tag_dropout_rate": "datasets.0.caption_token_dropout",
@@ -38,6 +50,7 @@ ALSO = {
 
 _NO_TOKEN = "a token never stands in a config: use `hf auth login`, or HF_TOKEN in the environment"
 NOT_HERE = {
+    "disable_sampling": "no previews at all are `sample: {every: 0}`",
     "token": _NO_TOKEN,
     "hf_token": _NO_TOKEN,
     "hub_token": _NO_TOKEN,

@@ -29,7 +29,7 @@ def known_optimizer(name: str) -> str:
     if name in choices or (name.startswith(LIBRARY_PREFIX) and len(name) > len(LIBRARY_PREFIX)):
         return name
     plain = name.lower().replace("-", "_").replace(" ", "_")
-    close = [plain] if plain in choices else difflib.get_close_matches(plain, choices, n=1, cutoff=0.75)
+    close = [plain] if plain in choices else difflib.get_close_matches(plain, choices, n=1, cutoff=0.7)
     near = _OTHER_NAMES.get(plain) or (close[0] if close else None)
     hint = f"; did you mean {near!r}?" if near else ""
     raise ValueError(f"got {name!r}, expected {', '.join(choices)}, or {LIBRARY_PREFIX}<Name>{hint}")

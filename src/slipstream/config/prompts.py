@@ -200,6 +200,12 @@ def read_prompts(path: Path) -> tuple[PromptPanel, ...]:
     """
     try:
         text = path.expanduser().read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "there is no such file of prompts",
+            where=str(path),
+            fix="check the path: a relative one starts at the folder of the YAML file.",
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read the prompts: {error}", where=str(path), fix="give a UTF-8 text file."

@@ -7,6 +7,7 @@ A field's docstring is its only home. Its first paragraph is the help; paragraph
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from slipstream.config.fields import Panel, fields_of, optional_groups_of, panels_at, panels_in, settings_of, split_help
-from slipstream.config.hints import hint_for
+from slipstream.config.hints import absent, renamed
 from slipstream.config.run_config import RunConfig
 from slipstream.config.yaml_text import write_yaml
 from slipstream.core.errors import ConfigError
@@ -52,11 +53,14 @@ def groups() -> dict[str, Explanation]:
 def find_setting(name: str) -> list[Explanation]:
     """The settings that a user means: a full path, a panel or group (all below it), or a name found anywhere.
 
+    Names of forms and other trainers (`TARGET`, `Linear Rank`, `lr`) find what they are called here.
+
     Raises:
-        ConfigError: nothing is called so; the message names near ones and what other trainers' names became.
+        ConfigError: nothing is called so; the message names near ones, or what is done instead.
     """
     known = explanations()
-    wanted = name.strip().strip(".").replace("datasets.", "datasets.0.").replace("datasets.0.0.", "datasets.0.")
+    wanted = re.sub(r"[\s-]+", "_", name.strip().strip(".").lower())
+    wanted = wanted.replace("datasets.", "datasets.0.").replace("datasets.0.0.", "datasets.0.")
     if wanted in known:
         return [known[wanted]]
     if as_shown := [one for path, one in known.items() if shown(path) == wanted]:
@@ -65,10 +69,13 @@ def find_setting(name: str) -> list[Explanation]:
     same = [one for path, one in known.items() if path.rpartition(".")[2] == wanted]
     if below or same:
         return [one for path, one in groups().items() if below and path == wanted] + (below or same)
-    if (hint := hint_for(wanted.rpartition(".")[2])) is not None:
-        raise ConfigError(f"no setting is called {name!r}", where="explain", fix=hint)
+    leaf = wanted.rpartition(".")[2]
+    if leaf in renamed():
+        return find_setting(renamed()[leaf])
+    if leaf in absent():
+        raise ConfigError(f"no setting is called {name!r}", where="explain", fix=f"{absent()[leaf]}.")
     leaves = {path.rpartition(".")[2]: path for path in reversed(known)}
-    close = difflib.get_close_matches(wanted.rpartition(".")[2], leaves, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(leaf, leaves, n=3, cutoff=0.5)
     near = " or ".join(leaves[leaf] for leaf in close)
     raise ConfigError(
         f"no setting is called {name!r}", where="explain",

@@ -235,8 +235,9 @@ def _unmasked(settings: DatasetSettings, images: Sequence[ImageFile]) -> list[st
         return []
     source = "no alpha channel" if settings.mask.path is None else f"no mask in {settings.mask.path}"
     if len(names) == len(images):
+        by_alpha, by_name = "save them with transparency", "give each mask its picture's name (fox.png for fox.jpg)"
         raise DataError(
             f"masks are on, but none of the {len(images)} pictures has one: {source}",
-            where=str(settings.path), fix="give each mask its picture's name (fox.png for fox.jpg), or remove mask.",
+            where=str(settings.path), fix=f"{by_alpha if settings.mask.path is None else by_name}, or remove mask.",
         )  # fmt: skip
     return [f"{settings.path}: {len(names)} of {len(images)} pictures count all over, {source}: {', '.join(names)}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from slipstream.config.datasets import DatasetPanel, MaskPanel
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import VARIANTS, adapter_source, cache_root, extras_source
+from slipstream.core.errors import ModelError
 from slipstream.data.cache import TensorCache
 from slipstream.data.caption_rules import CaptionRule
 from slipstream.data.dataset import Dataset, build_dataset
@@ -152,11 +153,13 @@ def settle_start(name: str | None) -> Path | None:
     path = Path(name).expanduser()
     if path.is_dir():
         name = str(RunDir(path.resolve()).lora)
-    return resolve_adapter(
-        name, what="LoRA", where="target.start_from",
-        fix='give a .safetensors file, a finished run, or "org/repo/file.safetensors"; a run that is resumed does not '
-        "need it: remove the line from its config.yaml.",
-    )  # fmt: skip
+    fix = (
+        'give a .safetensors file, a finished run, or "org/repo/file.safetensors"; a run that is resumed does not '
+        "need it: remove the line from its config.yaml."
+    )
+    if not path.exists() and Path(path.parts[0]).is_dir():  # runs/a/a.safetensors: a path, not a hub's org/repo/file
+        raise ModelError(f"there is no LoRA at {name!r}", where="target.start_from", fix=fix)
+    return resolve_adapter(name, what="LoRA", where="target.start_from", fix=fix)
 
 
 def settle_compute(config: RunConfig) -> Compute:
