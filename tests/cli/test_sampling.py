@@ -131,6 +131,27 @@ def test_flags_and_weights_of_the_command_are_refused_before_anything_loads(tmp_
         sample_command(options(tmp_path, lora_scales="0.5,1"))
 
 
+@pytest.mark.parametrize(
+    ("base", "given", "model", "steps"),
+    [
+        ("tiny/de_turbo", None, "tiny/de_turbo", 25),
+        ("tiny/de_turbo", "tiny/turbo", "tiny/turbo", 8),
+        ("a_folder_of_mine", None, "Tongyi-MAI/Z-Image-Turbo", 8),
+    ],
+)
+def test_a_lora_is_drawn_on_what_it_was_trained_on(tmp_path: Path, monkeypatch, base, given, model, steps) -> None:
+    from safetensors.torch import save_file
+
+    from slipstream.cli.sampling import sample_command
+
+    weights = {f"diffusion_model.layers.1.attention.to_v.lora_{side}.weight": torch.ones(1, 1) for side in "AB"}
+    save_file(weights, tmp_path / "a.safetensors", {"base_model": base})
+    asked: list[SampleRequest] = []
+    monkeypatch.setattr("slipstream.workflows.sample.sample", lambda wanted, _: asked.append(wanted) or [])
+    sample_command(options(tmp_path, model=given, steps=None, loras=(str(tmp_path / "a.safetensors"),)))
+    assert [(one.model, one.steps) for one in asked] == [(model, steps)]
+
+
 def options(out: Path, **changes: object) -> SampleOptions:
     plain = SampleOptions(
         prompts=("a",), prompts_file=None, model="tiny/turbo", loras=(), lora_scales="", trigger_word=None, out=out,

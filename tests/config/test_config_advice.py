@@ -74,7 +74,6 @@ def test_the_guides_settings_need_no_advice():
         (["training.text_encoder=keep"], 20, "7.5 GiB"),
         (["quantization.transformer=fp32"], 20, "23 GiB"),
         (["training.ema.decay=0.9999"], 20, "lag far behind"),
-        (["training.ema.decay=0.99", "training.steps=50", "sample.every=50"], 20, "Leave EMA out"),
         ([*TINY, "sample.width=1024"], 20, "tiny models draw 128 x 128"),
         ([*TINY, "datasets.0.resolutions=[128, 1024]"], 20, "tiny models were made for 128"),
         (["advanced.differential_guidance={}", "training.max_grad_norm=0"], 20, "only scales gradients"),
@@ -84,6 +83,11 @@ def test_a_doubtful_setting_gets_one_sentence(overrides, images, part):
     lines = advice(*overrides, images=images)
     assert len(lines) == 1, lines
     assert part in lines[0]
+
+
+def test_a_training_too_short_for_ema_is_not_told_to_average_over_more():
+    (line,) = [line for line in advice("training.ema.decay=0.9", "training.steps=6") if "ema" in line]
+    assert "Leave EMA out" in line
 
 
 def test_the_gravest_comes_first():

@@ -140,7 +140,12 @@ def sample(
         list[str] | None,
         typer.Argument(help='One or more prompts; flags are read: "a fox --w 832 --d 7".', show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option(help="A model name, folder or hub id.")] = "Tongyi-MAI/Z-Image-Turbo",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model name, folder or hub id.", show_default="what the LoRA was trained on, else Z-Image-Turbo"
+        ),
+    ] = None,
     lora: Annotated[
         list[str] | None, typer.Option(help="A LoRA file or run folder, with :weight if not 1 (repeatable).")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ class SampleOptions:
 
     prompts: tuple[str, ...]
     prompts_file: Path | None
-    model: str
+    model: str | None
     loras: tuple[str, ...]
     lora_scales: str
     trigger_word: str | None
@@ -48,16 +49,18 @@ def sample_command(options: SampleOptions) -> None:
 
     if options.lora_scales and not options.loras:
         raise ConfigError("there is no LoRA to weigh", where="--lora-scales", fix="name one with --lora.")
-    variant = variant_named(options.model) or "turbo"
+    loras = tuple(parse_lora(text) for text in options.loras)
+    model = options.model or _trained_on(loras) or VARIANTS["turbo"].default_repo
+    variant = variant_named(model) or "turbo"
     facts = VARIANTS[variant]
-    side = TINY_SIDE if is_tiny(options.model) else FULL_SIDE
+    side = TINY_SIDE if is_tiny(model) else FULL_SIDE
     scale = facts.guidance_scale if options.guidance_scale is None else options.guidance_scale
     request = SampleRequest(
-        model=options.model,
-        extras_from=extras_of(options.model, variant),
+        model=model,
+        extras_from=extras_of(model, variant),
         prompts=_prompts(options),
         out=options.out,
-        loras=tuple(parse_lora(text) for text in options.loras),
+        loras=loras,
         lora_scales=parse_scales(options.lora_scales),
         trigger_word=options.trigger_word,
         negative_prompt=options.negative_prompt,
@@ -69,9 +72,18 @@ def sample_command(options: SampleOptions) -> None:
         walk_seed=options.walk_seed,
         device=options.device,
     )
-    out.print(f"{escape(options.model)}: {request.steps} steps, CFG {scale:g}, {request.width} x {request.height}")
+    out.print(f"{escape(model)}: {request.steps} steps, CFG {scale:g}, {request.width} x {request.height}")
     for picture in sample(request, lambda line: out.print(f"[dim]{escape(line)}[/dim]")):
         out.print(f"{escape(str(picture.path))}  [dim]{escape(picture.prompt)}[/dim]")
+
+
+def _trained_on(loras: Sequence[LoraUse]) -> str | None:
+    """The model that the first LoRA with one names in its file, where that name means the same to everybody."""
+    from slipstream.adapters.files import load_lora
+    from slipstream.config.variants import variant_named
+
+    names = (load_lora(use.path).metadata.get("base_model", "") for use in loras)
+    return next((name for name in names if variant_named(name) is not None), None)
 
 
 def parse_lora(text: str) -> LoraUse:
