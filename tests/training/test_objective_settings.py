@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipstream.config.run_config import parse_config
-from slipstream.training.objective_settings import objective_settings, relative_work, side_lines
+from slipstream.training.objective_settings import objective_settings, relative_work, side_lines, update_lines
 
 GIVEN = {"job": {"name": "a", "trigger_word": "felt"}, "datasets": [{"path": "pictures"}]}
 DOP, BLANK = "training.preservation={class_word: noto}", "training.preservation={kind: blank_prompt, multiplier: 2}"
@@ -42,3 +42,22 @@ def test_panels_become_plain_values():
     assert (plain.preservation_multiplier, plain.contrastive_guidance_scale, plain.differential_guidance_scale) == (
         None, None, None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({}, []),
+        ({"lr_schedule": "rex", "min_lr_fraction": 0.1}, ["rex, 0 steps of warm-up, down to 0.1 of it"]),
+        ({"warmup_steps": 10}, ["constant, 10 steps of warm-up"]),
+        ({"module_learning_rates": {"attention.*": 0.1}}, ["learning rate of attention.*: 0.1 times"]),
+        ({"timestep_type": "sigmoid", "max_noise": 0.9}, ["noise levels: sigmoid, balanced, 0 to 0.9"]),
+        ({"loss_type": "huber", "max_loss": 2.0}, ["loss: huber", "over 2 are skipped"]),
+        ({"ema": {}}, ["EMA: decay 0.99"]),
+    ],
+)
+def test_what_is_not_usual_about_updates_is_told(training, words):
+    config = parse_config({"job": {"name": "a"}, "datasets": [{"path": "p"}], "training": training})
+    lines = update_lines(config)
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))

@@ -86,6 +86,28 @@ def side_lines(config: RunConfig) -> list[str]:
     return lines
 
 
+def update_lines(config: RunConfig) -> list[str]:
+    """One line per choice about updates that is not the usual one, for the log and `plan`."""
+    training, lines = config.training, []
+    if training.lr_schedule != "constant" or training.warmup_steps:
+        floor = f", down to {training.min_lr_fraction:g} of it" if training.lr_schedule != "constant" else ""
+        lines.append(f"learning rate schedule: {training.lr_schedule}, {training.warmup_steps} steps of warm-up{floor}")
+    for pattern, factor in training.module_learning_rates.items():
+        lines.append(f"learning rate of {pattern}: {factor:g} times the usual")
+    if (ratio := config.target.lora_plus_ratio) is not None:
+        lines.append(f"LoRA+: B learns at {ratio:g} times the rate")
+    levels = f"{training.timestep_type}, {training.timestep_bias}, {training.min_noise:g} to {training.max_noise:g}"
+    if levels != "weighted, balanced, 0 to 1":
+        lines.append(f"noise levels: {levels}")
+    if training.loss_type != "mse":
+        lines.append(f"loss: {training.loss_type}")
+    if training.max_loss is not None:
+        lines.append(f"updates with a loss over {training.max_loss:g} are skipped (training.max_loss)")
+    if training.ema is not None:
+        lines.append(f"EMA: decay {training.ema.decay:g}; previews and saved LoRAs show the average")
+    return lines
+
+
 def require_noise_levels(config: RunConfig, buckets: list[Bucket]) -> None:
     """Refuse bounds that leave no noise level to train on.
 

@@ -27,6 +27,7 @@ from slipstream.training.objective_settings import (
     preserves_blank,
     require_noise_levels,
     side_lines,
+    update_lines,
 )
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
@@ -79,7 +80,7 @@ class Setting:
         lines += [f"  {line}" for line in self.model.parts.describe()]
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
-            self._checkpointing_line(), self.optimizer.line, *side_lines(self.config),
+            self._checkpointing_line(), self.optimizer.line, *update_lines(self.config), *side_lines(self.config),
             *self._validation_line(),
             f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
