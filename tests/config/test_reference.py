@@ -33,7 +33,7 @@ def test_labelled_paragraphs_are_taken_apart():
         ("GPU ID", ["job.device"]),
         ("Training Name", ["job.name"]),
         ("Model Architecture", ["model.variant"]),
-        ("Do Differential Guidance", ["advanced.differential_guidance.scale"]),
+        ("Do Differential Guidance", ["advanced.differential_guidance", "advanced.differential_guidance.scale"]),
     ],
 )
 def test_a_setting_is_found_by_path_and_by_name(name, expected):
