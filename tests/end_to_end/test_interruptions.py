@@ -65,7 +65,9 @@ def test_a_stop_while_loading_stops_there(product: Product, monkeypatch: pytest.
     ask = {"signal": lambda: os.kill(os.getpid(), signal.SIGTERM), "flag": lambda: request(run, "stop")}[how]
     with monkeypatch.context() as patch:
         before_calling(patch, PREPARE_LATENTS, ask)
-        patch.setattr("slipstream.training.target_stage.inject_fresh", lambda *a, **k: pytest.fail("it went on loading"))
+        patch.setattr(
+            "slipstream.training.target_stage.inject_fresh", lambda *a, **k: pytest.fail("it went on loading")
+        )
         assert work(run) == STOPPED
     assert (progress_of(run).state, progress_of(run).step) == ("stopped", 0)
     assert not run.checkpoints.exists()

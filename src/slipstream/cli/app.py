@@ -54,11 +54,11 @@ def train(
 
 
 @app.command()
-def resume(run: RunFolder) -> None:
-    """Go on with a stopped, failed or killed run from its newest checkpoint."""
+def resume(run: RunFolder, overrides: Overrides = None) -> None:
+    """Go on with a stopped, failed or killed run from its newest checkpoint; training.steps=4000 makes it longer."""
     from slipstream.cli.training import resume_command
 
-    raise typer.Exit(resume_command(run))
+    raise typer.Exit(resume_command(run, overrides or []))
 
 
 Wait = Annotated[bool, typer.Option("--wait", help="Return only when it is done.")]

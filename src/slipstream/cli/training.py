@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from slipstream.cli.screen import out, show_failure
 from slipstream.cli.watch import Watcher
+from slipstream.core.errors import ConfigError
 from slipstream.launch.local import LocalWorker, start_worker
 from slipstream.runs.create import create_run, open_run, run_called
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
@@ -63,19 +64,40 @@ def train_command(config_path: Path, overrides: list[str], *, fresh: bool) -> in
         return _work(run)
 
 
-def resume_command(path: Path) -> int:
-    """Go on with a run; returns the exit code."""
+def resume_command(path: Path, overrides: list[str]) -> int:
+    """Go on with a run, with settings over its own where given; returns the exit code."""
     run = open_run(path)
     with door_lock(run):
         require_idle(run)
+        if overrides:
+            _change(run, overrides)
         progress = read_progress(run)
         if progress is not None and progress.state == "finished" and not _wants_more(run, progress):
             out.print(
-                f"{escape(str(run.path))} is finished ({progress.step} steps). To train longer, raise training.steps "
-                "in its config.yaml and resume again."
+                f"{escape(str(run.path))} is finished ({progress.step} steps). To train longer: "
+                f"slipstream resume {escape(str(run.path))} training.steps={2 * progress.step}"
             )
             return FINISHED
         return _work(run)
+
+
+def _change(run: RunDir, overrides: list[str]) -> None:
+    """Write settings into the run's config.
+
+    Raises:
+        ConfigError: a setting is wrong, or it is the run's name or place, which its folder decides.
+    """
+    from slipstream.config.overrides import split_override
+    from slipstream.config.run_config import dump_yaml, load_config
+    from slipstream.core.atomic import write_text
+
+    fixed = {"job", "job.name", "job.output_dir"} & {split_override(override)[0] for override in overrides}
+    if fixed:
+        raise ConfigError(
+            "a run keeps its name and place", where=f"override {min(fixed)}",
+            fix="copy its folder, or train its config.yaml under another job.name.",
+        )  # fmt: skip
+    write_text(run.config, dump_yaml(load_config(run.config, overrides)))
 
 
 def _wants_more(run: RunDir, progress: Progress) -> bool:

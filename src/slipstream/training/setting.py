@@ -16,6 +16,7 @@ from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
 from slipstream.models.z_image.family import ZImage
+from slipstream.models.z_image.names import block_linears
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.runs.layout import RunDir
@@ -32,6 +33,7 @@ from slipstream.training.objective_settings import (
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
 from slipstream.training.pictures import preview_pictures
+from slipstream.training.targets import chosen_linears
 from slipstream.training.validation_setting import describe_validation, hold_out
 
 
@@ -128,10 +130,12 @@ def settle(config: RunConfig) -> Setting:
     root = cache_root(config)
     adapter = adapter_source(config.model)
     compute = settle_compute(config)
+    model = settle_model(config.model.name_or_path, extras_source(config.model), compute)
+    chosen_linears(config, block_linears(model.parts.folders["transformer"]))
     return Setting(
         config=config,
         compute=compute,
-        model=settle_model(config.model.name_or_path, extras_source(config.model), compute),
+        model=model,
         adapter=resolve_adapter(adapter) if adapter is not None else None,
         start=settle_start(config.target.start_from),
         dataset=dataset,

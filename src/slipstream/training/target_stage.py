@@ -6,11 +6,11 @@ from torch import nn
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.dropout import Dropout
-from slipstream.adapters.inject import inject_fresh, select_targets
+from slipstream.adapters.inject import inject_fresh, linears_of
 from slipstream.adapters.kinds import Recipe
 from slipstream.adapters.patterns import places
-from slipstream.config.target import block_numbers
 from slipstream.training.setting import Setting
+from slipstream.training.targets import chosen_linears
 
 KIND_LABELS = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa", "dora": "DoRA", "oft": "OFT"}
 
@@ -22,10 +22,7 @@ def new_lora(setting: Setting, transformer: nn.Module) -> BranchSet:
         AdapterError: a pattern, a part or a block means nothing in this model, or the kind does not fit a linear.
     """
     target = setting.config.target
-    names = select_targets(
-        transformer, target.parts, target.target_modules, exclude=target.exclude_modules,
-        blocks=block_numbers(target.blocks),
-    )  # fmt: skip
+    names = chosen_linears(setting.config, list(linears_of(transformer)))
     recipe = Recipe(
         kind=target.type,
         rank=target.rank,

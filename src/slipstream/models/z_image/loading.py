@@ -45,7 +45,7 @@ def load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, sch
     """
     with quiet_imports():
         from diffusers import ZImageTransformer2DModel
-    config = _config(folder)
+    config = read_config(folder)
     if config.get("_class_name") not in (None, "ZImageTransformer2DModel"):
         raise ModelError(
             f"this is a {config['_class_name']}, not a Z-Image transformer", where=str(folder),
@@ -120,7 +120,7 @@ class SamplingShift:
 
 def load_sampling_shift(folder: Path) -> SamplingShift:
     """Read the shift from a scheduler folder."""
-    config = _config(folder, "scheduler_config.json")
+    config = read_config(folder, "scheduler_config.json")
     return SamplingShift(
         static=float(config.get("shift", 1.0)),
         dynamic=bool(config.get("use_dynamic_shifting", False)),
@@ -131,7 +131,12 @@ def load_sampling_shift(folder: Path) -> SamplingShift:
     )
 
 
-def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """The settings in a component's json file.
+
+    Raises:
+        ModelError: it is missing or cannot be read.
+    """
     try:
         return dict(json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
