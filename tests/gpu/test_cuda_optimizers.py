@@ -18,6 +18,16 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 NAMES = get_args(OptimizerName)
 
 
+LIBRARIES = {"adamw8bit": "bitsandbytes", "lion8bit": "bitsandbytes", "prodigy_schedulefree": "prodigyplus"}
+
+
+@pytest.fixture(autouse=True)
+def _library(name: str) -> None:
+    """Machines without an optimizer's library skip it."""
+    if name in LIBRARIES:
+        pytest.importorskip(LIBRARIES[name])
+
+
 class Toy:
     """A matrix that is large enough for 8-bit states, a small one, and a vector, with seeded gradients."""
 
