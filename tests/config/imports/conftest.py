@@ -12,7 +12,7 @@ JOBS = Path(__file__).parent / "jobs"
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The fixture files, and pictures (also masks and cut-outs) where their relative paths lead."""
     shutil.copytree(JOBS, tmp_path / "config")
     for folder in ("pictures", "masked", "masks", "cutouts", "others"):

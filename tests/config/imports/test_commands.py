@@ -53,13 +53,13 @@ accelerate launch train_dreambooth_lora_z_image.py ^
 
 
 @pytest.fixture
-def commands(workplace: Path) -> Path:
+def commands(workspace: Path) -> Path:
     """Both commands as files, with what they name."""
-    (workplace / "musubi.sh").write_text(MUSUBI)
-    (workplace / "data.toml").write_text(DATA)
-    (workplace / "prompts.txt").write_text("# two\na cat --w 512 --h 512 --d 3 --s 20 --l 4 --fs 3\na dog\n")
-    (workplace / "diffusers.bat").write_text(DIFFUSERS)
-    return workplace
+    (workspace / "musubi.sh").write_text(MUSUBI)
+    (workspace / "data.toml").write_text(DATA)
+    (workspace / "prompts.txt").write_text("# two\na cat --w 512 --h 512 --d 3 --s 20 --l 4 --fs 3\na dog\n")
+    (workspace / "diffusers.bat").write_text(DIFFUSERS)
+    return workspace
 
 
 def opened(path: Path) -> tuple[RunConfig, dict[str, Any]]:
@@ -199,8 +199,8 @@ def _path(target: str) -> tuple[str | int, ...]:
     return tuple(int(part) if part.isdigit() else part for part in target.split("."))
 
 
-def test_our_own_configs_pass_by(workplace):
-    path = workplace / "ours.yaml"
+def test_our_own_configs_pass_by(workspace):
+    path = workspace / "ours.yaml"
     path.write_text("job: {name: ours}\ndatasets: [{path: pictures}]  # config of zimage_train_network\n")
     assert import_file(path) is None
     assert open_config(path).report is None

@@ -38,8 +38,8 @@ def in_one_process(keys: list[str], number: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_key_is_reported_exactly_once(name, workplace):
-    path = workplace / "config" / name
+def test_every_key_is_reported_exactly_once(name, workspace):
+    path = workspace / "config" / name
     text = path.read_text()
     keys = keys_in(json.loads(text) if name.endswith(".json") else yaml.safe_load(text))
     imported = import_file(path, BASE)
@@ -54,20 +54,20 @@ def test_there_are_ten_files_of_different_shapes():
     assert len(FILES) >= 10
 
 
-def test_only_what_nobody_knows_is_unknown(workplace):
+def test_only_what_nobody_knows_is_unknown(workspace):
     """The keys of that trainer's own examples and pages are all known here."""
     unknown = {
         entry.key
         for name in FILES
-        for training in import_file(workplace / "config" / name, BASE) or []
+        for training in import_file(workspace / "config" / name, BASE) or []
         for entry in training.report.entries
         if entry.outcome == "unknown"
     }
     assert unknown == {"datasets[0].shuffle_token", "train.autoscale_magic", "monitoring.enabled"}
 
 
-def test_an_unknown_key_names_its_nearest_relative(workplace):
-    (training,) = import_file(workplace / "config/prompts_with_flags.yaml") or []
+def test_an_unknown_key_names_its_nearest_relative(workspace):
+    (training,) = import_file(workspace / "config/prompts_with_flags.yaml") or []
     entry = next(entry for entry in training.report.entries if entry.key.endswith("shuffle_token"))
     assert "did you mean shuffle_tokens?" in entry.why
 

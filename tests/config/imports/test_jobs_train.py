@@ -65,33 +65,33 @@ def overrides_for(name: str, root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ONE_TRAINING)
-def test_a_job_file_trains(name, workplace, monkeypatch, capsys):
-    overrides = overrides_for(name, workplace)
-    assert train_in_this_process(workplace / "config" / name, overrides, monkeypatch) == 0
-    (run,) = runs_in(workplace)
+def test_a_job_file_trains(name, workspace, monkeypatch, capsys):
+    overrides = overrides_for(name, workspace)
+    assert train_in_this_process(workspace / "config" / name, overrides, monkeypatch) == 0
+    (run,) = runs_in(workspace)
     assert (run / f"{run.name}.safetensors").is_file()
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [step["step"] for step in steps] == [1, 2]
     assert "imported" in capsys.readouterr().out
 
 
-def test_two_trainings_in_one_file_become_two_configs_that_train(workplace, monkeypatch):
+def test_two_trainings_in_one_file_become_two_configs_that_train(workspace, monkeypatch):
     from slipstream.cli.imports import import_command
 
-    import_command(workplace / "config/two_trainings.yaml", workplace / "config/my.yaml", [])
+    import_command(workspace / "config/two_trainings.yaml", workspace / "config/my.yaml", [])
     for number in (1, 2):
-        path = workplace / f"config/my_{number}.yaml"
-        overrides = small("", workplace, {"datasets": [{}]})
+        path = workspace / f"config/my_{number}.yaml"
+        overrides = small("", workspace, {"datasets": [{}]})
         assert train_in_this_process(path, overrides, monkeypatch) == 0
-    assert {run.name for run in runs_in(workplace)} == {"two_trainings_1", "two_trainings_2"}
+    assert {run.name for run in runs_in(workspace)} == {"two_trainings_1", "two_trainings_2"}
 
 
-def test_what_is_written_is_what_is_trained_directly(workplace):
+def test_what_is_written_is_what_is_trained_directly(workspace):
     """The YAML with comments reads back as the same config."""
     from slipstream.cli.imports import import_command
 
     for name in ONE_TRAINING:
-        path, written = workplace / "config" / name, workplace / "config" / f"{name}.ours.yaml"
-        overrides = overrides_for(name, workplace)
+        path, written = workspace / "config" / name, workspace / "config" / f"{name}.ours.yaml"
+        overrides = overrides_for(name, workspace)
         import_command(path, written, overrides)
         assert open_config(written).config == open_config(path, overrides).config

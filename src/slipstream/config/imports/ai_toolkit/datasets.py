@@ -12,6 +12,9 @@ _VIDEO = lacking("for video models", 1)
 _AUDIO = lacking("for models with sound")
 _CONTROL = lacking("training with reference pictures")
 
+NUM_CROPS = 8
+"""Random parts of a picture in place of a new one at every step."""
+
 
 @decide("datasets.0.path")
 def _folder(spot: Spot) -> None:
@@ -136,7 +139,8 @@ def _triggers_from_file(spot: Spot) -> None:
 def _crop(spot: Spot) -> None:
     if not spot.value:
         return spot.ignore("off, as it is by default")
-    spot.put("datasets.0.crop", "random", "a random part of the picture")
+    spot.put("datasets.0.crop", "random", f"one of {NUM_CROPS} random parts of the picture, so that latents are cached")
+    spot.also("datasets.0.num_crops", NUM_CROPS)
 
 
 @decide("datasets.0.square")
