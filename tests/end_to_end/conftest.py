@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,13 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def product(tmp_path: Path, shared_cache: Path) -> Product:
     """The command in a fresh folder."""
     return Product(tmp_path, shared_cache)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> Iterator[None]:
+    """For tests that call `work` themselves: it gets the shared cache, and its signal handlers are taken back."""
+    monkeypatch.setenv("SLIPSTREAM_CACHE", str(shared_cache))
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipstream.config.run_config import dump_yaml, load_config
+from slipstream.runs.create import create_run
+from slipstream.runs.layout import RunDir
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = """\
 job: {{name: small, seed: 7, trigger_word: foxy, output_dir: {output}}}
@@ -58,3 +62,8 @@ class Product:
         path = self.folder / name
         path.write_text(change(CONFIG.format(output=self.folder / "runs", data=EXAMPLES / "foxy_style")))
         return path
+
+    def new_run(self, *overrides: str) -> RunDir:
+        """A run folder of the small config with overrides, for a worker in this process."""
+        config = load_config(self.write_config(), overrides)
+        return create_run(self.folder / "runs", config.job.name, dump_yaml(config))[0]

@@ -5,38 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
 from product import Product
 from safetensors.torch import load_file
 
-from slipstream.config.run_config import dump_yaml, load_config
 from slipstream.runs.controls import request
-from slipstream.runs.create import create_run
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
 from slipstream.runs.layout import RunDir
 from slipstream.runs.progress import Progress, read_progress
 from slipstream.worker import work
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 PREPARE_LATENTS = "slipstream.training.build.prepare_latents"
-
-
-@pytest.fixture(autouse=True)
-def _signals_and_cache(monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> Iterator[None]:
-    """`work` runs in this process here: it gets the shared cache, and its signal handlers are taken back."""
-    monkeypatch.setenv("SLIPSTREAM_CACHE", str(shared_cache))
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
-
-
-def new_run(product: Product, *overrides: str) -> RunDir:
-    config = load_config(product.write_config(), overrides)
-    return create_run(product.folder / "runs", config.job.name, dump_yaml(config))[0]
 
 
 def progress_of(run: RunDir) -> Progress:
@@ -61,7 +45,7 @@ def before_calling(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[],
 
 @pytest.mark.parametrize("how", ["signal", "flag"])
 def test_a_stop_while_loading_stops_there(product: Product, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    run = new_run(product, "training.steps=2", "sample.prompts=[]")
+    run = product.new_run("training.steps=2", "sample.prompts=[]")
     ask = {"signal": lambda: os.kill(os.getpid(), signal.SIGTERM), "flag": lambda: request(run, "stop")}[how]
     with monkeypatch.context() as patch:
         before_calling(patch, PREPARE_LATENTS, ask)
@@ -75,9 +59,9 @@ def test_a_stop_while_loading_stops_there(product: Product, monkeypatch: pytest.
 
 
 def test_a_stop_while_previews_are_drawn_loses_no_update(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = new_run(product, "job.name=whole", "training.steps=6")
+    whole = product.new_run("job.name=whole", "training.steps=6")
     assert work(whole) == FINISHED
-    run = new_run(product, "job.name=cut", "training.steps=6", "sample.at_start=false", "save.every=4")
+    run = product.new_run("job.name=cut", "training.steps=6", "sample.at_start=false", "save.every=4")
     with monkeypatch.context() as patch:
         before_calling(patch, "slipstream.training.preview_stage.save_png", lambda: request(run, "stop"))
         assert work(run) == STOPPED
@@ -94,7 +78,7 @@ def test_a_stop_while_previews_are_drawn_loses_no_update(product: Product, monke
 def test_last_previews_that_were_cut_short_are_drawn_on_resume(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = new_run(product, "training.steps=2", "sample.at_start=false")
+    run = product.new_run("training.steps=2", "sample.at_start=false")
     with monkeypatch.context() as patch:
         before_calling(patch, "slipstream.training.preview_stage.save_png", lambda: os.kill(os.getpid(), signal.SIGINT))
         assert work(run) == STOPPED
@@ -105,7 +89,7 @@ def test_last_previews_that_were_cut_short_are_drawn_on_resume(
 
 
 def test_a_failed_resume_keeps_the_count_of_steps(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = new_run(product, "training.steps=2", "sample.prompts=[]")
+    run = product.new_run("training.steps=2", "sample.prompts=[]")
     assert work(run) == FINISHED
     run.config.write_text(run.config.read_text().replace("optimizer: adamw\n", "optimizer: adamw8bit\n"))
     assert work(run) == FAILED
@@ -123,7 +107,7 @@ def test_a_pace_that_cannot_be_kept_or_a_report_that_cannot_be_written_fails_no_
 
     monkeypatch.setattr("slipstream.training.speed.write_json", full)
     monkeypatch.setattr("slipstream.reports.html.write_report", full)
-    run = new_run(product, "training.steps=1", "sample.prompts=[]")
+    run = product.new_run("training.steps=1", "sample.prompts=[]")
     assert work(run) == FINISHED
     assert progress_of(run).state == "finished"
 
@@ -132,7 +116,7 @@ def test_out_of_memory_is_one_message_with_a_remedy(product: Product, monkeypatc
     def crowd() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    run = new_run(product, "training.steps=1", "sample.prompts=[]")
+    run = product.new_run("training.steps=1", "sample.prompts=[]")
     before_calling(monkeypatch, "slipstream.training.build.train_step", crowd)
     with pytest.raises(torch.OutOfMemoryError):
         work(run)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,12 @@ from product import Product
 
 from slipstream.adapters.files import load_lora
 from slipstream.config.prompts import PromptPanel
-from slipstream.config.run_config import dump_yaml, load_config
-from slipstream.runs.create import create_run
 from slipstream.runs.exit_codes import FINISHED
 from slipstream.runs.layout import RunDir
 from slipstream.worker import work
 from slipstream.workflows.sample import LoraUse, SampleRequest, sample
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 OVERRIDES = (
     "training.steps=3", "training.learning_rate=0.02", "training.ema=null", "save.every=0", "sample.every=0",
@@ -27,18 +25,8 @@ OVERRIDES = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _signals_and_cache(monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> Iterator[None]:
-    monkeypatch.setenv("SLIPSTREAM_CACHE", str(shared_cache))
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
-
-
 def trained(product: Product, *overrides: str) -> RunDir:
-    config = load_config(product.write_config(), [*OVERRIDES, *overrides])
-    run = create_run(product.folder / "runs", config.job.name, dump_yaml(config))[0]
+    run = product.new_run(*OVERRIDES, *overrides)
     assert work(run) == FINISHED
     return run
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from product import Product
 
-from slipstream.config.run_config import dump_yaml, load_config
 from slipstream.previews.png import read_png_metadata
 from slipstream.runs.controls import request
-from slipstream.runs.create import create_run
 from slipstream.runs.exit_codes import FINISHED, STOPPED
-from slipstream.runs.layout import RunDir
 from slipstream.worker import work
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 PROMPTS = '["a [trigger] emoji of pizza", "a noto emoji of fox --w 96 --m 0.5", "a noto emoji of fox --m 0"]'
 OVERRIDES = (
@@ -26,27 +23,13 @@ OVERRIDES = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _signals_and_cache(monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> Iterator[None]:
-    monkeypatch.setenv("SLIPSTREAM_CACHE", str(shared_cache))
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
-
-
-def new_run(product: Product, *overrides: str) -> RunDir:
-    config = load_config(product.write_config(), [*OVERRIDES, *overrides])
-    return create_run(product.folder / "runs", config.job.name, dump_yaml(config))[0]
-
-
 def pixels(path: Path) -> bytes:
     with Image.open(path) as picture:
         return picture.tobytes()
 
 
 def test_prompts_weights_and_marks_in_the_files_of_a_run(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = new_run(product)
+    run = product.new_run(*OVERRIDES)
     assert work(run) == FINISHED
     said = [read_png_metadata(run.preview_image(2, number)) for number in range(3)]
     assert [one["has_trigger"] for one in said] == ["yes", "no", "no"]
@@ -65,7 +48,7 @@ def test_prompts_weights_and_marks_in_the_files_of_a_run(product: Product, monke
 
 
 def test_a_sweep_that_was_cut_short_is_drawn_on_resume(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = new_run(product, "sample.at_start=false")
+    run = product.new_run(*OVERRIDES, "sample.at_start=false")
     from slipstream.training import preview_stage
 
     real = preview_stage.save_png
