@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,16 @@ def save_grid(rows: list[Tensor], path: Path, columns: int = 12) -> None:
     """One row of pictures per variant."""
     wall = torch.cat([torch.cat(list(images[:columns]), dim=2) for images in rows], dim=1)
     Image.fromarray((wall.permute(1, 2, 0) * 255).round().byte().numpy()).save(path, quality=88)
+
+
+def seeds_table(heading: str, forms: Mapping[str, str], results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Markdown: one row a variant, each cell the mean of a figure and its seeds in brackets."""
+    lines = [heading, "|---" * (len(forms) + 1) + "|"]
+    for name, rows in results.items():
+        cells = []
+        for key, form in forms.items():
+            values = [row[key] for row in rows]
+            each = ", ".join(form.format(value) for value in values)
+            cells.append(f"{form.format(sum(values) / len(values))} ({each})")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

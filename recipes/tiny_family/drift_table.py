@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from artwork import Artwork, caption_for, composite, load_artwork
-from commands import draw, save_grid, slipstream
+from commands import draw, save_grid, seeds_table, slipstream
 from PIL import Image
 from torch import Tensor
 
@@ -100,18 +100,8 @@ def measure(
 
 def table(results: dict[str, list[dict[str, float]]], steps: int) -> str:
     """Markdown: one row a variant, each cell the mean and the seeds."""
-    lines = [
-        f"| LoRA trained on ({steps} steps) | concepts right | sharpness | Frechet distance to Turbo |",
-        "|---|---|---|---|",
-    ]
-    for name, rows in results.items():
-        cells = []
-        for key, form in (("right", "{:.0%}"), ("sharpness", "{:.2f}"), ("frechet", "{:.2f}")):
-            values = [row[key] for row in rows]
-            each = ", ".join(form.format(value) for value in values)
-            cells.append(f"{form.format(sum(values) / len(values))} ({each})")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    heading = f"| LoRA trained on ({steps} steps) | concepts right | sharpness | Frechet distance to Turbo |"
+    return seeds_table(heading, {"right": "{:.0%}", "sharpness": "{:.2f}", "frechet": "{:.2f}"}, results)
 
 
 def main() -> None:

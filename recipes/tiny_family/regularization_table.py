@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from commands import draw, pictures_in, save_grid, slipstream
+from commands import draw, pictures_in, save_grid, seeds_table, slipstream
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -189,19 +189,11 @@ def judged(probe: Probe, without: Tensor, with_trigger: Tensor) -> dict[str, flo
 
 def table(results: dict[str, list[dict[str, float]]], steps: int) -> str:
     """Markdown: one row a variant, each cell the mean and the seeds."""
-    lines = [
+    heading = (
         f"| {steps} steps, trained with | style, with the trigger word | bleed, without it | "
-        "Frechet distance to Turbo, without it |",
-        "|---|---|---|---|",
-    ]
-    for name, rows in results.items():
-        cells = []
-        for key, form in (("style", "{:.0%}"), ("bleed", "{:.0%}"), ("frechet", "{:.1f}")):
-            values = [row[key] for row in rows]
-            each = ", ".join(form.format(value) for value in values)
-            cells.append(f"{form.format(sum(values) / len(values))} ({each})")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        "Frechet distance to Turbo, without it |"
+    )
+    return seeds_table(heading, {"style": "{:.0%}", "bleed": "{:.0%}", "frechet": "{:.1f}"}, results)
 
 
 def turbo_itself(out: Path, judge: Judge, threads: int) -> Probe:

@@ -26,6 +26,7 @@ class Case:
 
     def __init__(self, transformer: nn.Module, batch: int) -> None:
         self.transformer = transformer
+        time_width = transformer.layers[0].adaLN_modulation[0].in_features
         attach_training_adapter(transformer, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
         names = select_targets(transformer, "layers", TARGETS)
         self.lora: BranchSet = inject_lora(transformer, names, rank=4, alpha=8.0, seed=1)
@@ -35,7 +36,7 @@ class Case:
         self.layout: StreamLayout = build_layout(RopeSpec.of(transformer), (32,) * batch, 6, 8, CPU)
         tokens = self.layout.joint.cos.shape[1]
         self.x = torch.randn(batch, tokens, 192, generator=generator).requires_grad_()
-        self.time = torch.randn(batch, 192, generator=generator)
+        self.time = torch.randn(batch, time_width, generator=generator)
         self.gradient = torch.randn(batch, tokens, 192, generator=generator)
 
     @property
@@ -62,16 +63,10 @@ def agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> bool
     )
 
 
-@pytest.fixture
-def time_width(fresh_transformer) -> int:
-    return fresh_transformer.layers[0].adaLN_modulation[0].in_features
-
-
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("keep_inputs", [False, True])
-def test_outputs_and_gradients_equal_the_modules(fresh_transformer, time_width, batch, keep_inputs):
+def test_outputs_and_gradients_equal_the_modules(fresh_transformer, batch, keep_inputs):
     case = Case(fresh_transformer, batch)
-    case.time = torch.randn(batch, time_width, generator=torch.Generator().manual_seed(5))
     expected, gradients = case.by_modules()
     stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention, keep_inputs=keep_inputs)
     found, own = case.by_stack(stack)
@@ -82,9 +77,8 @@ def test_outputs_and_gradients_equal_the_modules(fresh_transformer, time_width, 
     assert agree([again], [expected], 1e-6)
 
 
-def test_it_takes_over_new_values_and_switches(fresh_transformer, time_width):
+def test_it_takes_over_new_values_and_switches(fresh_transformer):
     case = Case(fresh_transformer, 1)
-    case.time = torch.randn(1, time_width, generator=torch.Generator().manual_seed(5))
     stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
     case.by_stack(stack)
     with torch.no_grad():

@@ -19,8 +19,6 @@ from pydantic_core import PydanticCustomError
 from slipstream.config.panel import PANEL
 from slipstream.config.variants import NO_ADAPTER, VARIANTS, variant_named
 
-VariantName = Literal["turbo", "de_turbo", "base"]
-
 
 def _fits_variant(name: str, info: ValidationInfo) -> str:
     """Refuse a well-known name under another variant: it would train and preview the wrong way."""

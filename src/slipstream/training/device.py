@@ -60,7 +60,7 @@ def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
 
 
 def _attention_kernel(device: torch.device) -> str:
-    return "kernel chosen by torch for this GPU" if device.type == "cuda" else "CPU kernel"
+    return "kernel chosen by torch for this GPU; fused blocks name theirs" if device.type == "cuda" else "CPU kernel"
 
 
 def _choose_device(asked: str) -> tuple[torch.device, str]:
