@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slipstream.kernels.attention import Attend
+from slipstream.kernels.row_output import RowOutput
 from slipstream.kernels.rows import row_operations
 from slipstream.models.z_image.fused_linear import FusedLinear, LowRankBranch
 
@@ -100,19 +101,19 @@ def forward_block(
     norm_in, norm_out, norm_up, norm_down = block.norms
 
     space = block.qkv.input_space(batch * tokens)
-    rows.norm_scale(x, norm_in, scale_msa, eps, space[:, :width].unflatten(0, (batch, tokens)))
+    rows.norm_scale(x, norm_in, scale_msa, eps, space.dense.unflatten(0, (batch, tokens)))
     qkv, h_qkv = block.qkv.forward(space)
     leaves, mixed = _attention(math, block, qkv.unflatten(0, (batch, tokens)), cos, sin)
     space = block.out.input_space(batch * tokens)
-    space[:, :width].copy_(mixed.detach().transpose(1, 2).reshape(batch * tokens, width))
+    space.dense.copy_(mixed.detach().transpose(1, 2).reshape(batch * tokens, width))
     out, h_out = block.out.forward(space)
     joined = rows.join(x, out.view_as(x), gate_msa, norm_out, eps)
 
     space = block.up.input_space(batch * tokens)
-    rows.norm_scale(joined, norm_up, scale_mlp, eps, space[:, :width].unflatten(0, (batch, tokens)))
+    rows.norm_scale(joined, norm_up, scale_mlp, eps, space.dense.unflatten(0, (batch, tokens)))
     up, h_up = block.up.forward(space)
     space = block.down.input_space(batch * tokens)
-    rows.swiglu(up.unflatten(0, (batch, tokens)), space[:, : up.shape[1] // 2].unflatten(0, (batch, tokens)))
+    rows.swiglu(up.unflatten(0, (batch, tokens)), space.dense.unflatten(0, (batch, tokens)))
     down, h_down = block.down.forward(space)
     result = rows.join(joined, down.view_as(x), gate_mlp, norm_down, eps)
     keep = Kept(
@@ -144,7 +145,7 @@ def backward_block(
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """(d_x, gradients of the block's trained branches, d_modulation (B, 4, D))."""
     rows, eps = row_operations(d_x.device), math.eps
-    batch, tokens, width = d_x.shape
+    batch, tokens, _ = d_x.shape
     scale_msa, gate_msa, scale_mlp, gate_mlp = modulation_B4D.unbind(1)
     norm_in, norm_out, norm_up, norm_down = block.norms
 
@@ -155,17 +156,17 @@ def backward_block(
         return tensor.unflatten(0, (batch, tokens))
 
     d_down = block.down.output_space(batch * tokens)
-    d_gate_mlp = rows.join_backward(d_x, kept.down, gate_mlp, norm_down, eps, unflat(d_down[:, :width]))
+    d_gate_mlp = rows.join_backward(d_x, kept.down, gate_mlp, norm_down, eps, unflat(d_down.dense))
     d_hidden = block.down.backward_input(d_down)
     hidden = torch.empty_like(d_hidden)
     d_up = block.up.output_space(batch * tokens)
-    rows.swiglu_backward(unflat(d_hidden), unflat(kept.up), unflat(d_up[:, : kept.up.shape[1]]), unflat(hidden))
+    rows.swiglu_backward(unflat(d_hidden), unflat(kept.up), unflat(d_up.dense), unflat(hidden))
     of_down = block.down.gradients(d_down, hidden, kept.h_down)
     d_normed, of_up = _through_norm(rows, math, block.up, d_up, kept.joined, norm_up, scale_mlp, kept.h_up)
     d_joined, d_scale_mlp = rows.norm_scale_backward(unflat(d_normed), d_x, kept.joined, norm_up, scale_mlp, eps)
 
     d_out = block.out.output_space(batch * tokens)
-    d_gate_msa = rows.join_backward(d_joined, kept.out, gate_msa, norm_out, eps, unflat(d_out[:, :width]))
+    d_gate_msa = rows.join_backward(d_joined, kept.out, gate_msa, norm_out, eps, unflat(d_out.dense))
     d_mixed = block.out.backward_input(d_out)
     of_out = block.out.gradients(d_out, flat(kept.mixed.detach().transpose(1, 2)), kept.h_out)
     d_qkv = _attention_backward(math, block, kept, unflat(d_mixed), cos, sin)
@@ -176,7 +177,7 @@ def backward_block(
 
 
 def _through_norm(
-    rows: Any, math: BlockMath, linear: FusedLinear, d_y: Tensor, x: Tensor, weight: Tensor, scale: Tensor, h: Tensor
+    rows: Any, math: BlockMath, linear: FusedLinear, d_y: RowOutput, x: Tensor, weight: Tensor, scale: Tensor, h: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """(gradient of the normed input (R, D), the linear's gradients); the normed input is made again."""
     d_normed = linear.backward_input(d_y)
@@ -189,7 +190,7 @@ def _through_norm(
 
 def _attention_backward(
     math: BlockMath, block: FusedBlock, kept: Kept, d_mixed_BSD: Tensor, cos: Tensor, sin: Tensor
-) -> Tensor:
+) -> RowOutput:
     """Gradient of the joint query, key, value, in the first 3 D columns of their output space."""
     rows = row_operations(d_mixed_BSD.device)
     batch, tokens, width = d_mixed_BSD.shape
@@ -197,7 +198,7 @@ def _attention_backward(
     d_mixed = d_mixed_BSD.unflatten(-1, split).transpose(1, 2)
     d_leaves = torch.autograd.grad(kept.mixed, kept.leaves, d_mixed)
     d_qkv = block.qkv.output_space(batch * tokens)
-    joint = d_qkv[:, : 3 * width].unflatten(0, (batch, tokens))
+    joint = d_qkv.dense.unflatten(0, (batch, tokens))
     parts = [part.unflatten(-1, split) for part in joint.chunk(3, dim=-1)]
     before = [part.unflatten(-1, split) for part in kept.qkv.unflatten(0, (batch, tokens)).chunk(3, dim=-1)]
     for part, x, d_leaf, weight in zip(parts, before, d_leaves, block.head_norms, strict=False):

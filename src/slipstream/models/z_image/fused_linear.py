@@ -22,6 +22,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from slipstream.kernels.row_output import RowOutput
+
 RANK_MULTIPLE = 64
 
 
@@ -92,33 +94,36 @@ class FusedLinear:
             self._down_PK[place.ranks].copy_(branch.a)
             self._up_NP[place.rows, place.ranks].copy_(branch.b * (branch.scale if branch.enabled else 0.0))
 
-    def input_space(self, rows: int) -> Tensor:
-        """An empty (R, K + P) buffer whose first K columns are the input's place."""
-        return torch.empty(rows, self.joint.shape[1], dtype=self.joint.dtype, device=self.joint.device)
+    def input_space(self, rows: int) -> RowOutput:
+        """Empty (R, K + P) rows whose first K columns are the input's place."""
+        return self._space(rows, self.num_inputs, self.joint.shape[1])
 
-    def output_space(self, rows: int) -> Tensor:
-        """An empty (R, N + P) buffer whose first N columns are the place of the output's gradient."""
-        return torch.empty(rows, self.joint.shape[0], dtype=self.joint.dtype, device=self.joint.device)
+    def output_space(self, rows: int) -> RowOutput:
+        """Empty (R, N + P) rows whose first N columns are the place of the output's gradient."""
+        return self._space(rows, self.num_outputs, self.joint.shape[0])
 
-    def forward(self, space_RKP: Tensor) -> tuple[Tensor, Tensor]:
+    def _space(self, rows: int, dense: int, whole: int) -> RowOutput:
+        buffer = torch.empty(rows, whole, dtype=self.joint.dtype, device=self.joint.device)
+        return RowOutput(buffer, buffer[:, :dense])
+
+    def forward(self, space: RowOutput) -> tuple[Tensor, Tensor]:
         """(y (R, N), h (R, trained ranks)) of an input space whose input columns are filled."""
-        x, h = space_RKP[:, : self.num_inputs], space_RKP[:, self.num_inputs :]
+        h = space.whole[:, self.num_inputs :]
         if self.places:
-            torch.mm(x, self._down_PK.T, out=h)
-        return space_RKP @ self.joint[: self.num_outputs].T, h[:, : self.trained_ranks].clone()
+            torch.mm(space.dense, self._down_PK.T, out=h)
+        return space.whole @ self.joint[: self.num_outputs].T, h[:, : self.trained_ranks].clone()
 
-    def backward_input(self, space_RNP: Tensor) -> Tensor:
+    def backward_input(self, space: RowOutput) -> Tensor:
         """d_x (R, K) of an output space whose first N columns are filled; d_h is written beside them."""
-        d_y, d_h = space_RNP[:, : self.num_outputs], space_RNP[:, self.num_outputs :]
         if self.places:
-            torch.mm(d_y, self._up_NP, out=d_h)
-        return space_RNP @ self.joint[:, : self.num_inputs]
+            torch.mm(space.dense, self._up_NP, out=space.whole[:, self.num_outputs :])
+        return space.whole @ self.joint[:, : self.num_inputs]
 
-    def gradients(self, space_RNP: Tensor, x_RK: Tensor, h_RP: Tensor) -> list[Tensor]:
+    def gradients(self, space: RowOutput, x_RK: Tensor, h_RP: Tensor) -> list[Tensor]:
         """Gradients of `trained` after `backward_input`, in their dtypes."""
         if not self.trained_ranks:
             return []
-        d_y, d_h = space_RNP[:, : self.num_outputs], space_RNP[:, self.num_outputs :][:, : self.trained_ranks]
+        d_y, d_h = space.dense, space.whole[:, self.num_outputs :][:, : self.trained_ranks]
         down, up = d_h.T @ x_RK, d_y.T @ h_RP
         found: list[Tensor] = []
         for place in self.places:
