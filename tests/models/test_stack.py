@@ -64,11 +64,10 @@ def agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> bool
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("keep_inputs", [False, True])
-def test_outputs_and_gradients_equal_the_modules(fresh_transformer, batch, keep_inputs):
+def test_outputs_and_gradients_equal_the_modules(fresh_transformer, batch):
     case = Case(fresh_transformer, batch)
     expected, gradients = case.by_modules()
-    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention, keep_inputs=keep_inputs)
+    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
     found, own = case.by_stack(stack)
     assert agree([found], [expected], 1e-5)
     assert agree(own, gradients, 1e-4)

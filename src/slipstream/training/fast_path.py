@@ -11,6 +11,7 @@ from torch import nn
 from slipstream.adapters.branches import AdaptedLinear, Branch
 from slipstream.adapters.low_rank import LowRank
 from slipstream.kernels.attention import fastest_attention
+from slipstream.memory.levels import same_level
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
 from slipstream.models.z_image.stack import BlockStack
 
@@ -31,7 +32,8 @@ def fast_path(transformer: nn.Module, device: torch.device, *, keep_inputs: bool
     heads = int(blocks[0].attention.heads)  # type: ignore[union-attr, arg-type]
     width = int(blocks[0].attention.norm_q.weight.shape[0])  # type: ignore[union-attr, index]
     attention = fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS)
-    stack = BlockStack(blocks, [branches_of(block) for block in blocks], attention.attend, keep_inputs=keep_inputs)
+    levels_at = same_level("input" if keep_inputs else "everything", len(blocks))
+    stack = BlockStack(blocks, [branches_of(block) for block in blocks], attention.attend, levels_at=levels_at)
     release_memory()  # the linears' first weights, which the joint matrices replaced
     kept = (
         "inputs are kept and blocks run again" if keep_inputs else "outputs of matrix products and attention are kept"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slipstream.kernels.attended import Attended, attended
 from slipstream.kernels.attention import Attend
 from slipstream.kernels.row_output import RowOutput
 from slipstream.kernels.rows import row_operations
@@ -45,15 +46,17 @@ class FusedBlock:
         return self.qkv, self.out, self.up, self.down
 
 
-@dataclass
+@dataclass(frozen=True)
 class Kept:
-    """What the backward pass of a block needs: its input, and what its matrix products and its attention put out."""
+    """What the backward pass of a block needs: its input, and what its matrix products and its attention put out.
+
+    `models/z_image/keeping` keeps less between the passes and completes it again.
+    """
 
     x: Tensor
     qkv: Tensor
     h_qkv: Tensor
-    leaves: tuple[Tensor, Tensor, Tensor]
-    mixed: Tensor
+    attended: Attended
     h_out: Tensor
     out: Tensor
     joined: Tensor
@@ -95,49 +98,65 @@ def forward_block(
     math: BlockMath, block: FusedBlock, x: Tensor, modulation_B4D: Tensor, cos: Tensor, sin: Tensor
 ) -> tuple[Tensor, Kept]:
     """(stream (B, S, D) after the block, what its backward pass needs)."""
-    rows, eps = row_operations(x.device), math.eps
+    kept = keep_block(math, block, x, modulation_B4D, cos, sin)
+    rows = row_operations(x.device)
+    return rows.join(kept.joined, kept.down, modulation_B4D[:, 3], block.norms[3], math.eps), kept
+
+
+def keep_block(math: BlockMath, block: FusedBlock, x: Tensor, modulation_B4D: Tensor, cos: Tensor, sin: Tensor) -> Kept:
+    """The block up to the join that ends it: all that its backward pass needs."""
+    rows = row_operations(x.device)
     batch, tokens, width = x.shape
-    scale_msa, gate_msa, scale_mlp, gate_mlp = modulation_B4D.unbind(1)
-    norm_in, norm_out, norm_up, norm_down = block.norms
-
-    space = block.qkv.input_space(batch * tokens)
-    rows.norm_scale(x, norm_in, scale_msa, eps, space.dense.unflatten(0, (batch, tokens)))
-    qkv, h_qkv = block.qkv.forward(space)
-    leaves, mixed = _attention(math, block, qkv.unflatten(0, (batch, tokens)), cos, sin)
+    qkv, h_qkv = qkv_product(math, block, x, modulation_B4D)
+    own = attended(math.attend, *heads_of(math, block, qkv.unflatten(0, (batch, tokens)), cos, sin))
     space = block.out.input_space(batch * tokens)
-    space.dense.copy_(mixed.detach().transpose(1, 2).reshape(batch * tokens, width))
+    space.dense.copy_(own.mixed.detach().transpose(1, 2).reshape(batch * tokens, width))
     out, h_out = block.out.forward(space)
-    joined = rows.join(x, out.view_as(x), gate_msa, norm_out, eps)
+    joined = join_attention(math, block, x, out.view_as(x), modulation_B4D)
 
-    space = block.up.input_space(batch * tokens)
-    rows.norm_scale(joined, norm_up, scale_mlp, eps, space.dense.unflatten(0, (batch, tokens)))
-    up, h_up = block.up.forward(space)
+    up, h_up = up_product(math, block, joined, modulation_B4D)
     space = block.down.input_space(batch * tokens)
     rows.swiglu(up.unflatten(0, (batch, tokens)), space.dense.unflatten(0, (batch, tokens)))
     down, h_down = block.down.forward(space)
-    result = rows.join(joined, down.view_as(x), gate_mlp, norm_down, eps)
-    keep = Kept(
-        x, qkv, h_qkv, leaves, mixed, h_out, out.view_as(x), joined, h_up, up, h_down,
-        down.view_as(x),
-    )  # fmt: skip
-    return result, keep
+    return Kept(x, qkv, h_qkv, own, h_out, out.view_as(x), joined, h_up, up, h_down, down.view_as(x))
 
 
-def _attention(
+def qkv_product(math: BlockMath, block: FusedBlock, x: Tensor, modulation_B4D: Tensor) -> tuple[Tensor, Tensor]:
+    """(query, key and value before norm and rotation (R, 3 D), their branches' inner values)."""
+    return _normed_product(math, block.qkv, x, block.norms[0], modulation_B4D[:, 0])
+
+
+def up_product(math: BlockMath, block: FusedBlock, joined: Tensor, modulation_B4D: Tensor) -> tuple[Tensor, Tensor]:
+    """(what w1 and w3 put out (R, 2 F), their branches' inner values)."""
+    return _normed_product(math, block.up, joined, block.norms[2], modulation_B4D[:, 2])
+
+
+def _normed_product(
+    math: BlockMath, linear: FusedLinear, x: Tensor, norm: Tensor, scale_BD: Tensor
+) -> tuple[Tensor, Tensor]:
+    batch, tokens, _ = x.shape
+    space = linear.input_space(batch * tokens)
+    row_operations(x.device).norm_scale(x, norm, scale_BD, math.eps, space.dense.unflatten(0, (batch, tokens)))
+    return linear.forward(space)
+
+
+def join_attention(math: BlockMath, block: FusedBlock, x: Tensor, out: Tensor, modulation_B4D: Tensor) -> Tensor:
+    """The stream between the sublayers."""
+    return row_operations(x.device).join(x, out, modulation_B4D[:, 1], block.norms[1], math.eps)
+
+
+def heads_of(
     math: BlockMath, block: FusedBlock, qkv_BSN: Tensor, cos: Tensor, sin: Tensor
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """(leaves, mixed (B, H, S, E)): attention with its own little graph from rotated q, k and v on."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normed and rotated query and key, and the value, each (B, H, S, E)."""
     rows = row_operations(qkv_BSN.device)
     query, key, value = (part.unflatten(-1, (math.num_heads, -1)) for part in qkv_BSN.chunk(3, dim=-1))
     turned = []
     for part, weight in zip((query, key), block.head_norms, strict=True):
         out = torch.empty(part.shape, dtype=part.dtype, device=part.device)
         rows.head_norm_rotate(part, weight, cos, sin, math.eps, out)
-        turned.append(out)
-    leaves = tuple(part.transpose(1, 2).detach().requires_grad_() for part in (*turned, value))
-    with torch.enable_grad():
-        mixed = math.attend(*leaves)
-    return leaves, mixed  # type: ignore[return-value]
+        turned.append(out.transpose(1, 2))
+    return turned[0], turned[1], value.transpose(1, 2)
 
 
 def backward_block(
@@ -168,7 +187,7 @@ def backward_block(
     d_out = block.out.output_space(batch * tokens)
     d_gate_msa = rows.join_backward(d_joined, kept.out, gate_msa, norm_out, eps, unflat(d_out.dense))
     d_mixed = block.out.backward_input(d_out)
-    of_out = block.out.gradients(d_out, flat(kept.mixed.detach().transpose(1, 2)), kept.h_out)
+    of_out = block.out.gradients(d_out, flat(kept.attended.mixed.detach().transpose(1, 2)), kept.h_out)
     d_qkv = _attention_backward(math, block, kept, unflat(d_mixed), cos, sin)
     d_normed, of_qkv = _through_norm(rows, math, block.qkv, d_qkv, kept.x, norm_in, scale_msa, kept.h_qkv)
     d_before, d_scale_msa = rows.norm_scale_backward(unflat(d_normed), d_joined, kept.x, norm_in, scale_msa, eps)
@@ -196,12 +215,12 @@ def _attention_backward(
     batch, tokens, width = d_mixed_BSD.shape
     split = (math.num_heads, width // math.num_heads)
     d_mixed = d_mixed_BSD.unflatten(-1, split).transpose(1, 2)
-    d_leaves = torch.autograd.grad(kept.mixed, kept.leaves, d_mixed)
+    d_heads = kept.attended.backward(d_mixed)
     d_qkv = block.qkv.output_space(batch * tokens)
     joint = d_qkv.dense.unflatten(0, (batch, tokens))
     parts = [part.unflatten(-1, split) for part in joint.chunk(3, dim=-1)]
     before = [part.unflatten(-1, split) for part in kept.qkv.unflatten(0, (batch, tokens)).chunk(3, dim=-1)]
-    for part, x, d_leaf, weight in zip(parts, before, d_leaves, block.head_norms, strict=False):
-        rows.head_norm_rotate_backward(d_leaf.transpose(1, 2), x, weight, cos, sin, math.eps, part)
-    parts[2].copy_(d_leaves[2].transpose(1, 2))
+    for part, x, d_head, weight in zip(parts, before, d_heads, block.head_norms, strict=False):
+        rows.head_norm_rotate_backward(d_head.transpose(1, 2), x, weight, cos, sin, math.eps, part)
+    parts[2].copy_(d_heads[2].transpose(1, 2))
     return d_qkv

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from slipstream.kernels.attention import Attend
+from slipstream.memory.levels import LevelsAt, same_level
 from slipstream.models.z_image.fused_block import BlockMath, backward_block, forward_block, fused_block
 from slipstream.models.z_image.fused_linear import LowRankBranch
+from slipstream.models.z_image.keeping import shelve, unshelve
 from slipstream.models.z_image.layout import Rotary
 
 
@@ -27,17 +29,17 @@ class BlockStack:
         blocks: `ZImageTransformerBlock`s with modulation; their linears become views of joint matrices.
         branches: per block, linear name (`attention.to_q`) to the branches beside it.
         attend: the attention kernel.
-        keep_inputs: keep a block's input alone and run it again in the backward pass.
+        levels_at: what each block keeps for the backward pass, by shape; everything where it is left out.
     """
 
     def __init__(
         self, blocks: Sequence[Any], branches: Sequence[Mapping[str, Sequence[LowRankBranch]]], attend: Attend, *,
-        keep_inputs: bool = False,
+        levels_at: LevelsAt | None = None,
     ) -> None:  # fmt: skip
         self.modules = list(blocks)
         self.blocks = [fused_block(block, beside) for block, beside in zip(blocks, branches, strict=True)]
         self.math = BlockMath(int(blocks[0].attention.heads), float(blocks[0].attention_norm1.eps), attend)
-        self.keep_inputs = keep_inputs
+        self.levels_at = levels_at or same_level("everything", len(self.blocks))
         self.trained = [part for block in self.blocks for linear in block.linears for part in linear.trained]
 
     def __call__(self, x_BSD: Tensor, time_BD: Tensor, rotary: Rotary) -> Tensor:
@@ -64,10 +66,9 @@ class _Stack(torch.autograd.Function):
         ctx: Any, stack: BlockStack, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor, *trained: Tensor
     ) -> Tensor:
         kept = []
-        for block, own in zip(stack.blocks, modulation, strict=True):
-            before = x
+        for block, own, level in zip(stack.blocks, modulation, stack.levels_at(*x.shape[:2]), strict=True):
             x, everything = forward_block(stack.math, block, x, own, cos, sin)
-            kept.append(before if stack.keep_inputs else everything)
+            kept.append(shelve(level, everything))
         ctx.stack, ctx.kept = stack, kept
         ctx.save_for_backward(modulation, cos, sin)
         return x
@@ -80,9 +81,7 @@ class _Stack(torch.autograd.Function):
         d_modulation = torch.empty_like(modulation, dtype=torch.float32)
         found: list[list[Tensor]] = []
         for number in reversed(range(len(stack.blocks))):
-            kept = ctx.kept.pop()
-            if stack.keep_inputs:
-                _, kept = forward_block(stack.math, stack.blocks[number], kept, modulation[number], cos, sin)
+            kept = unshelve(stack.math, stack.blocks[number], ctx.kept.pop(), modulation[number], cos, sin)
             d_x, own, d_own = backward_block(stack.math, stack.blocks[number], kept, d_x, modulation[number], cos, sin)
             d_modulation[number] = d_own
             found.append(own)

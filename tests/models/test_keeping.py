@@ -1,0 +1,107 @@
+"""What a fused block keeps between its passes: gradients do not depend on it, memory does."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+from tests.models.test_stack import Case
+
+from slipstream.kernels.attended import attended
+from slipstream.kernels.attention import plain_attention
+from slipstream.memory.levels import LEVELS
+from slipstream.models.z_image.fused_block import keep_block
+from slipstream.models.z_image.keeping import Shelved, shelve, unshelve
+from slipstream.models.z_image.stack import BlockStack
+from slipstream.training.fast_path import branches_of
+
+
+def stack_at(case: Case, levels) -> BlockStack:
+    return BlockStack(
+        case.blocks, [branches_of(b) for b in case.blocks], plain_attention, levels_at=lambda batch, tokens: levels
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_are_bit_for_bit_the_same_at_every_level_and_mixture(fresh_transformer, batch):
+    case = Case(fresh_transformer, batch)
+    number = len(case.blocks)
+    mixture = tuple(LEVELS[-1 - index % len(LEVELS)] for index in range(number))
+    results = [case.by_stack(stack_at(case, levels)) for levels in (*((level,) * number for level in LEVELS), mixture)]
+    first, gradients = results[0]
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+    for found, own in results[1:]:
+        assert torch.equal(found, first)
+        assert all(torch.equal(a, b) for a, b in zip(own, gradients, strict=True))
+
+
+def storages(value, found: dict[int, int]) -> dict[int, int]:
+    """Bytes by storage of every tensor that hangs on `value`: fields, shelves and what autograd saved."""
+    if isinstance(value, torch.Tensor):
+        found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+    elif isinstance(value, dict):
+        for part in value.values():
+            storages(part, found)
+    elif hasattr(value, "__dict__"):
+        storages(vars(value), found)
+    return found
+
+
+def kept_bytes(level, case: Case) -> int:
+    stack = stack_at(case, ("everything",) * len(case.blocks))
+    for linear in stack.blocks[0].linears:
+        linear.refresh()
+    modulation = torch.randn(case.x.shape[0], 4, case.x.shape[-1], generator=torch.Generator().manual_seed(1))
+    cos, sin = case.layout.joint.cos[0, :, 0].contiguous(), case.layout.joint.sin[0, :, 0].contiguous()
+    with torch.no_grad():
+        kept = keep_block(stack.math, stack.blocks[0], case.x.detach(), modulation, cos, sin)
+        shelved = shelve(level, kept)
+    return sum(storages(shelved, {}).values())
+
+
+def test_each_level_keeps_less(fresh_transformer):
+    case = Case(fresh_transformer, 1)
+    kept = [kept_bytes(level, case) for level in LEVELS]
+    assert kept == sorted(kept, reverse=True)
+    assert len(set(kept)) == len(LEVELS)
+    assert kept[-1] == case.x.nbytes
+
+
+def test_a_shelf_that_lost_its_products_alone_is_refused(fresh_transformer):
+    case = Case(fresh_transformer, 1)
+    stack = stack_at(case, ("everything",) * len(case.blocks))
+    shelved = Shelved(case.x, outputs=object(), joined=case.x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="products"):
+        unshelve(stack.math, stack.blocks[0], shelved, torch.zeros(1, 4, 192), case.x, case.x)
+
+
+def operands(seed: int = 1):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(1, 2, 8, 16, generator=generator) for _ in range(3))
+
+
+def test_attention_gives_autograds_gradients_with_operands_dropped_and_put_back():
+    leaves = [part.requires_grad_() for part in operands()]
+    mixed = plain_attention(*leaves)
+    d_mixed = torch.randn(mixed.shape, generator=torch.Generator().manual_seed(2))
+    expected = torch.autograd.grad(mixed, leaves, d_mixed)
+    own = attended(plain_attention, *operands())
+    assert torch.equal(own.mixed, mixed)
+    own.drop()
+    own.restore(operands())
+    assert all(torch.equal(a, b) for a, b in zip(own.backward(d_mixed), expected, strict=True))
+
+
+def test_dropped_operands_are_free_and_nothing_is_kept_by_a_graph_that_never_runs_back():
+    query, key, value = operands()
+    own = attended(plain_attention, query, key, value)
+    watched = [weakref.ref(query.untyped_storage()), weakref.ref(own.mixed)]
+    own.drop()
+    del query, key
+    gc.collect()
+    assert watched[0]() is None
+    del own
+    gc.collect()
+    assert watched[1]() is None
