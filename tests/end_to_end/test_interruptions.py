@@ -117,7 +117,7 @@ def test_out_of_memory_is_one_message_with_a_remedy(product: Product, monkeypatc
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     run = product.new_run("training.steps=1", "sample.prompts=[]")
-    before_calling(monkeypatch, "slipstream.training.build.train_step", crowd)
+    before_calling(monkeypatch, "slipstream.training.build.begin_step", crowd)
     with pytest.raises(torch.OutOfMemoryError):
         work(run)
     assert progress_of(run).state == "failed"

@@ -94,11 +94,11 @@ SLOW_WORKER = """
 import sys, time
 import slipstream.worker as worker
 import slipstream.training.build as build
-fast = build.train_step
+fast = build.begin_step
 def slow(*a, **k):
     time.sleep(0.15)
     return fast(*a, **k)
-build.train_step = slow
+build.begin_step = slow
 sys.argv = ["worker", sys.argv[1]]
 sys.exit(worker.main())
 """

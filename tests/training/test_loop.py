@@ -8,7 +8,6 @@ import pytest
 
 from slipstream.training.checkpoint import TrainingState
 from slipstream.training.loop import TrainingJob, train
-from slipstream.training.step import StepResult
 
 
 @dataclass
@@ -66,10 +65,9 @@ def run(
         note("validate")
         return state.step != script.stop_in_validation_at
 
-    def update() -> StepResult:
+    def update() -> None:
         note("update")
         state.step += 1
-        return StepResult(1.0, 1.0)
 
     def sweep() -> bool:
         note("sweep")
@@ -77,7 +75,7 @@ def run(
 
     job = TrainingJob(
         state=state, steps=10, save_every=every[0], preview_every=every[1], preview_at_start=at_start, update=update,
-        log_step=lambda step, _: diary.entries.append(("log", step)), save=lambda: note("save"),
+        settle=lambda: note("settle"), save=lambda: note("save"),
         preview=preview, sweep=sweep, finish=lambda: note("finish"), requests=script,
         **({} if validate is None else {"validate_every": validate, "validate": measure}),
     )  # fmt: skip
@@ -88,9 +86,9 @@ def test_a_whole_run(small):
     finished, diary = run(small)
     assert finished
     assert diary.steps("update") == list(range(10))
-    assert diary.steps("log") == list(range(1, 11))
     assert diary.steps("save") == [4, 8, 10]
     assert diary.steps("preview") == [0, 3, 6, 9, 10]
+    assert diary.steps("settle") == [3, 4, 6, 8, 9, 10], "nothing is saved or drawn before all figures are in"
     assert diary.entries[-2:] == [("sweep", 10), ("finish", 10)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import torch
@@ -60,7 +60,7 @@ def objective_terms(
     clean_BCHW, texts, device = batch.latents_BCHW, batch.texts, sigma_B.device
     noisy = interpolate(clean_BCHW, noise_BCHW, sigma_B)
     original = predicted_once(model.without_lora, noisy, sigma_B)
-    counts = torch.tensor(batch.loss_weights or [1.0] * len(texts), device=device)
+    counts = _per_sample(batch.loss_weights or (1.0,) * len(texts), device)
     levels = counts * loss_weights(timestep_type, sigma_B)
 
     prediction, target = model.with_lora(noisy, sigma_B, texts), velocity_target(clean_BCHW, noise_BCHW)
@@ -75,7 +75,7 @@ def objective_terms(
     count = partial(sample_losses, settings.loss_type, prediction, huber_delta=settings.huber_delta)
     terms = {"velocity": levels * count(target, weights_BHW=masks)}
     if masks is not None and any(batch.mask_prior_weights):
-        pull = torch.tensor(batch.mask_prior_weights, device=device)
+        pull = _per_sample(batch.mask_prior_weights, device)
         terms["mask_prior"] = levels * pull * count(original(texts), weights_BHW=1 - masks)
     yield terms
 
@@ -83,6 +83,12 @@ def objective_terms(
         preserved = _given(batch.preserved_texts, "preserved captions")
         held = preservation_losses(model.with_lora(noisy, sigma_B, preserved), original(preserved))
         yield {"preservation": counts * settings.preservation_multiplier * held}
+
+
+@lru_cache(maxsize=256)
+def _per_sample(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """One value a sample on the device; the few sets that a training has are sent once, and no step waits for them."""
+    return torch.tensor(values, device=device)
 
 
 def predicted_once(predict: Predict, noisy_BCHW: Tensor, sigma_B: Tensor) -> Callable[[list[Tensor]], Tensor]:

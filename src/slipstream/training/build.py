@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -34,7 +33,6 @@ from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.loop import Requests, TrainingJob
 from slipstream.training.objective_settings import needs_blank_caption, noise_levels, objective_settings
 from slipstream.training.optimizer_stage import fresh_state, rate_at
-from slipstream.training.optimizers import current_rate
 from slipstream.training.preview_stage import PreviewStage, scaled
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting, settle_compute
@@ -47,7 +45,8 @@ from slipstream.training.stages import (
     prepare_latents,
     prepare_transformer,
 )
-from slipstream.training.step import StepResult, StepSettings, train_step
+from slipstream.training.step import StepSettings, begin_step
+from slipstream.training.step_diary import StepDiary
 from slipstream.training.validation_stage import ValidationStage
 
 
@@ -208,6 +207,7 @@ def step_settings(setting: Setting, features: Features) -> StepSettings:
         noise_offset=training.noise_offset,
         max_loss=training.max_loss,
         blank_text=features("") if needs_blank_caption(config) else None,
+        reads_late=setting.compute.device.type == "cuda" and training.max_loss is None,
     )
 
 
@@ -224,26 +224,12 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     training = setting.config.training
     settings = step_settings(setting, prepared.features)
     predict = predictor(prepared.adapted.transformer, training_blocks(setting), prepared.adapted.stack)
-    batches_per_epoch = prepared.loader.batches_per_epoch
-    timing = {"started": 0.0}
+    diary = StepDiary(reporter, training.max_loss, training.gradient_accumulation / prepared.loader.batches_per_epoch)
 
-    def update() -> StepResult:
-        timing["started"] = time.perf_counter()
-        return train_step(state, prepared.loader.batch_at, predict, settings, rate_at(setting.config, state.step))
-
-    def log_step(step: int, result: StepResult) -> None:
-        if result.skipped:
-            reporter.log(f"step {step}: skipped, loss {result.loss:.4g} is over max_loss {training.max_loss:g}")
-        reporter.step(
-            step,
-            loss=result.loss,
-            grad_norm=result.grad_norm,
-            parts=result.parts,
-            learning_rate=current_rate(state.optimizer),
-            seconds=time.perf_counter() - timing["started"],
-            epoch=step * training.gradient_accumulation / batches_per_epoch,
-            skipped=result.skipped,
-        )
+    def update() -> None:
+        diary.begin()
+        rate = rate_at(setting.config, state.step)
+        diary.note(begin_step(state, prepared.loader.batch_at, predict, settings, rate))
 
     def save() -> None:
         with reporter.phase("save checkpoint", may_stop=False):
@@ -266,7 +252,7 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         preview_every=setting.config.sample.every,
         preview_at_start=setting.config.sample.at_start,
         update=update,
-        log_step=log_step,
+        settle=diary.settle,
         save=save,
         preview=previews.draw if previews else _nothing_to_draw,
         sweep=previews.sweep if previews else _nothing_to_draw,

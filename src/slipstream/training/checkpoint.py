@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -22,6 +22,7 @@ from slipstream.adapters.files import load_lora, save_lora
 from slipstream.core.atomic import atomic_path
 from slipstream.core.errors import AdapterError, RunError
 from slipstream.training.ema import Ema
+from slipstream.training.gradients import FlatGradients
 from slipstream.training.optimizer_state import averaged, optimizer_misfit, pack_optimizer, restore_optimizer
 
 _STATE = re.compile(r"state_(\d{9})\.pt$")
@@ -46,6 +47,10 @@ class TrainingState:
     ema: Ema | None
     step: int = 0
     skipped_in_a_row: int = 0
+    gradients: FlatGradients = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gradients = FlatGradients(self.lora.parameters())
 
     def as_used(self) -> contextlib.AbstractContextManager[None]:
         """The weights that previews and files hold: the EMA shadow where EMA is on, else a schedule-free optimizer's

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from slipstream.core.errors import DeviceError
 from slipstream.precision.schemes import SCHEMES
@@ -106,6 +107,13 @@ def _choose_dtype(asked: str, device: torch.device) -> tuple[str, str]:
             raise DeviceError("this GPU has no bf16", where="quantization", fix="use fp32 or a card from Ampere on.")
         return asked, "as set in quantization"
     return ("bf16", "auto on CUDA") if device.type == "cuda" else ("fp32", "auto on the CPU, where bf16 is slower")
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; to CUDA through pinned memory, so that neither side waits."""
+    if device.type != "cuda" or values.device == device:
+        return values.to(device)
+    return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)
 
 
 def _device_name(device: torch.device) -> str:

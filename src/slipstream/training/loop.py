@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slipstream.training.checkpoint import TrainingState
-from slipstream.training.step import StepResult
 
 
 class Requests(Protocol):
@@ -27,8 +26,9 @@ class Requests(Protocol):
 class TrainingJob:
     """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end (`validate` at the start too).
 
-    `preview`, `validate` and `sweep` (the pictures at other LoRA weights, after the last step) return False where a
-    stop cut them short.
+    `update` begins an update and may still be waiting for the figures of the one before; `settle` waits for all of
+    them and comes before whatever looks at the state. `preview`, `validate` and `sweep` (the pictures at other LoRA
+    weights, after the last step) return False where a stop cut them short.
     """
 
     state: TrainingState
@@ -36,8 +36,8 @@ class TrainingJob:
     save_every: int
     preview_every: int
     preview_at_start: bool
-    update: Callable[[], StepResult]
-    log_step: Callable[[int, StepResult], None]
+    update: Callable[[], None]
+    settle: Callable[[], None]
     save: Callable[[], None]
     preview: Callable[[], bool]
     sweep: Callable[[], bool]
@@ -60,18 +60,23 @@ def train(job: TrainingJob) -> bool:
     if state.step < job.steps and job.requests.stop():
         return False
     while state.step < job.steps:
-        result = job.update()
-        job.log_step(state.step, result)
-        stopping = job.requests.stop()
-        if stopping or job.requests.save() or _due(state.step, job.save_every) or state.step == job.steps:
-            job.save()
-        if stopping and state.step < job.steps:
-            return False
-        if (_due(state.step, job.validate_every) or state.step == job.steps) and not job.validate():
+        job.update()
+        last = state.step == job.steps
+        if job.requests.stop() and not last:
+            job.settle()
             job.save()
             return False
-        wants_preview = job.requests.preview() or _due(state.step, job.preview_every) or state.step == job.steps
-        if wants_preview and not job.preview():
+        saves = job.requests.save() or _due(state.step, job.save_every) or last
+        validates = _due(state.step, job.validate_every) or last
+        previews = job.requests.preview() or _due(state.step, job.preview_every) or last
+        if saves or validates or previews:
+            job.settle()
+        if saves:
+            job.save()
+        if validates and not job.validate():
+            job.save()
+            return False
+        if previews and not job.preview():
             job.save()
             return False
     if not job.sweep():
