@@ -1,4 +1,4 @@
-"""Triton's row operations equal the reference; a training on CUDA takes the fused blocks and learns the same."""
+"""A training on CUDA takes the fused blocks and learns the same."""
 
 from __future__ import annotations
 
@@ -7,68 +7,6 @@ import torch
 from torch import Tensor
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
-
-BATCH, TOKENS, EPS = 2, 45, 1e-5
-
-
-def randoms(dtype: torch.dtype, *shapes: tuple[int, ...]) -> list[Tensor]:
-    generator = torch.Generator("cuda").manual_seed(3)
-    return [torch.randn(shape, generator=generator, device="cuda").to(dtype) for shape in shapes]
-
-
-def near(found: Tensor, expected: Tensor) -> bool:
-    """Equal up to one rounding of the dtype."""
-    difference = (found.float() - expected.float()).norm() / expected.float().norm()
-    return float(difference) < (1e-5 if found.dtype == torch.float32 else 5e-3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("width", [192, 3840])
-def test_triton_s_norms_and_joins_equal_the_reference(dtype, width):
-    from slipstream.kernels import rows_torch, rows_triton
-
-    x, branch, d_out, d_x, scale, weight = randoms(dtype, *[(BATCH, TOKENS, width)] * 4, (BATCH, width), (width,))
-    found, expected = ([], [])
-    for rows, into in ((rows_triton, found), (rows_torch, expected)):
-        space = torch.zeros(BATCH, TOKENS, width + 64, dtype=dtype, device="cuda")
-        rows.norm_scale(x, weight, scale, EPS, space[..., :width])
-        into += [space, *rows.norm_scale_backward(d_out, d_x, x, weight, scale, EPS)]
-        into.append(rows.join(x, branch, scale, weight, EPS))
-        gradient = torch.zeros_like(x)
-        into += [rows.join_backward(d_out, branch, scale, weight, EPS, gradient), gradient]
-    assert all(near(a, b) for a, b in zip(found, expected, strict=True))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("heads", "width"), [(4, 48), (30, 128)])
-def test_triton_s_head_norm_and_rotation_equal_the_reference(dtype, heads, width):
-    from slipstream.kernels import rows_torch, rows_triton
-
-    joint, d_out, weight = randoms(dtype, (BATCH, TOKENS, 3 * heads * width), (BATCH, TOKENS, heads, width), (width,))
-    (angle,) = randoms(torch.float32, (TOKENS, width // 2))
-    x = joint[..., : heads * width].unflatten(-1, (heads, width))
-    for name in ("forward", "backward"):
-        found, expected = torch.zeros_like(d_out), torch.zeros_like(d_out)
-        for rows, out in ((rows_triton, found), (rows_torch, expected)):
-            if name == "forward":
-                rows.head_norm_rotate(x, weight, angle.cos(), angle.sin(), EPS, out)
-            else:
-                rows.head_norm_rotate_backward(d_out, x, weight, angle.cos(), angle.sin(), EPS, out)
-        assert near(found, expected), name
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_triton_s_swiglu_equals_the_reference(dtype):
-    from slipstream.kernels import rows_torch, rows_triton
-
-    up, d_hidden = randoms(dtype, (BATCH, TOKENS, 2 * 10240), (BATCH, TOKENS, 10240))
-    results = []
-    for rows in (rows_triton, rows_torch):
-        hidden, again, d_up = torch.zeros_like(d_hidden), torch.zeros_like(d_hidden), torch.zeros_like(up)
-        rows.swiglu(up, hidden)
-        rows.swiglu_backward(d_hidden, up, d_up, again)
-        results.append((hidden, again, d_up))
-    assert all(near(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_fused_blocks_learn_what_the_modules_learn(tiny):

@@ -1,68 +1,84 @@
-"""The hand-written backward passes of row operations against autograd, in fp64-like closeness on the CPU."""
+"""The hand-written backward passes of row operations against autograd, and float8 codes against the dense rows."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from tests.kernels.row_cases import empty_output, randoms
 from torch import Tensor
 
 from slipstream.kernels import rows_torch as rows
+from slipstream.kernels.row_output import Normed, RowOutput
 
 BATCH, TOKENS, WIDTH, HEADS, HIDDEN, EPS = 2, 7, 48, 4, 40, 1e-5
 
 
-def randoms(*shapes: tuple[int, ...]) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return [torch.randn(shape, generator=generator) for shape in shapes]
-
-
 def close(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+    return torch.allclose(a.reshape(b.shape), b, rtol=1e-4, atol=1e-5)
 
 
-def test_norm_scale_backward_is_autograd_s():
-    x, weight, scale, d_out, d_x = randoms(
-        (BATCH, TOKENS, WIDTH), (WIDTH,), (BATCH, WIDTH), (BATCH, TOKENS, WIDTH), (BATCH, TOKENS, WIDTH)
-    )
-    x.requires_grad_()
-    scale.requires_grad_()
-    normed, _ = rows.normalized(x, EPS)
-    out = normed * weight * (1 + scale.unsqueeze(1))
-    expected_x, expected_scale = torch.autograd.grad(out, (x, scale), d_out)
-    found_x, found_scale = rows.norm_scale_backward(d_out, d_x, x.detach(), weight, scale.detach(), EPS)
-    assert close(found_x, expected_x + d_x)
-    assert close(found_scale, expected_scale)
-    filled = torch.empty_like(d_x)
-    rows.norm_scale(x.detach(), weight, scale.detach(), EPS, filled)
-    assert close(filled, out)
+def output(width: int) -> RowOutput:
+    return empty_output(BATCH * TOKENS, width)
 
 
-def test_join_backward_is_autograd_s():
-    x, branch, gate, weight, d_joined = randoms(
-        (BATCH, TOKENS, WIDTH), (BATCH, TOKENS, WIDTH), (BATCH, WIDTH), (WIDTH,), (BATCH, TOKENS, WIDTH)
-    )
-    branch.requires_grad_()
-    gate.requires_grad_()
-    normed, _ = rows.normalized(branch, EPS)
-    joined = x + gate.unsqueeze(1) * normed * weight
-    expected_branch, expected_gate = torch.autograd.grad(joined, (branch, gate), d_joined)
-    found = torch.empty_like(x)
-    d_gate = rows.join_backward(d_joined, branch.detach(), gate.detach(), weight, EPS, found)
-    assert close(found, expected_branch)
-    assert close(d_gate, expected_gate)
-    assert close(rows.join(x, branch.detach(), gate.detach(), weight, EPS), joined)
+def stream_case() -> list[Tensor]:
+    x, branch, d_out, d_x = randoms(*[(BATCH, TOKENS, WIDTH)] * 4)
+    factor, gate = randoms(*[(BATCH, WIDTH)] * 2, seed=4)
+    return [x, branch, factor, gate, d_out, d_x]
 
 
-def test_head_norm_rotate_backward_is_autograd_s():
+def test_a_join_with_a_norm_after_it_has_autograd_s_gradients():
+    x, branch, factor, gate, d_out, d_x = stream_case()
+    leaves = [part.requires_grad_() for part in (x, branch, factor, gate)]
+    joined = x + gate.unsqueeze(1) * rows.normalized(branch, EPS)[0]
+    out = rows.normalized(joined, EPS)[0] * factor.unsqueeze(1)
+    expected = torch.autograd.grad([out, joined], leaves, [d_out, d_x])
+    x, branch, factor, gate = (part.detach() for part in leaves)
+
+    normed_space, d_branch = output(WIDTH), output(WIDTH)
+    normed = rows.join_norm_scale(x, branch, gate, factor, EPS, normed_space)
+    assert close(normed.rows, joined)
+    assert close(normed_space.dense, out)
+    assert close(normed.rows * normed.inverse * factor.unsqueeze(1), out)
+    d_factor, d_gate = torch.empty_like(factor), torch.empty_like(gate)
+    found = rows.norm_scale_join_backward(d_out, d_x, normed, branch, gate, EPS, d_branch, d_factor, d_gate)
+    for own, other in zip((found, d_branch.dense, d_factor, d_gate), expected, strict=True):
+        assert close(own, other)
+
+
+def test_both_halves_alone_are_what_they_are_together():
+    x, branch, factor, gate, d_out, d_x = stream_case()
+    together, alone = [output(WIDTH) for _ in range(2)], [output(WIDTH) for _ in range(2)]
+    normed = rows.join_norm_scale(x, branch, gate, factor, EPS, together[0])
+    joined = rows.join(x, branch, gate, EPS)
+    assert torch.equal(joined, normed.rows)
+    again = rows.norm_scale(joined, factor, EPS, alone[0])
+    assert torch.equal(again.inverse, normed.inverse)
+    found = rows.norm_scale_join_backward(d_out, d_x, normed, branch, gate, EPS, together[1], None, None)
+    d_joined = rows.norm_scale_backward(d_out, d_x, normed, None)
+    rows.join_backward(d_joined, branch, gate, EPS, alone[1], None)
+    assert torch.equal(found, d_joined)
+    assert all(torch.equal(a.dense, b.dense) for a, b in zip(together, alone, strict=True))
+
+
+def test_query_key_and_value_have_autograd_s_gradient():
     width = WIDTH // HEADS
-    x, weight, angle, d_out = randoms(
-        (BATCH, TOKENS, HEADS, width), (width,), (TOKENS, width // 2), (BATCH, TOKENS, HEADS, width)
-    )
-    x.requires_grad_()
-    normed, _ = rows.normalized(x, EPS)
-    (expected,) = torch.autograd.grad(rows.rotated(normed * weight, angle.cos(), angle.sin()), x, d_out)
-    found = torch.empty_like(d_out)
-    rows.head_norm_rotate_backward(d_out, x.detach(), weight, angle.cos(), angle.sin(), EPS, found)
-    assert close(found, expected)
+    (qkv, *d_parts) = randoms((BATCH, TOKENS, 3 * WIDTH), *[(BATCH, TOKENS, HEADS, width)] * 3)
+    query_weight, key_weight, angle = randoms((width,), (width,), (TOKENS, width // 2), seed=4)
+    cos, sin = angle.cos(), angle.sin()
+    qkv.requires_grad_()
+    query, key, value = (part.unflatten(-1, (HEADS, width)) for part in qkv.chunk(3, dim=-1))
+    turned = [
+        rows.rotated(rows.normalized(part, EPS)[0] * weight, cos, sin)
+        for part, weight in ((query, query_weight), (key, key_weight))
+    ]
+    (expected,) = torch.autograd.grad([*turned, value], qkv, d_parts)
+    qkv = qkv.detach()
+    found = rows.head_norm_rotate(qkv, (query_weight, key_weight), cos, sin, EPS)
+    assert all(close(a, b) and a.is_contiguous() for a, b in zip(found, turned, strict=True))
+    d_qkv = output(3 * WIDTH)
+    rows.head_norm_rotate_backward(tuple(d_parts), qkv, (query_weight, key_weight), cos, sin, EPS, d_qkv)
+    assert close(d_qkv.dense, expected.flatten(0, 1))
 
 
 def test_swiglu_backward_is_autograd_s_and_makes_the_hidden_values_again():
@@ -71,9 +87,36 @@ def test_swiglu_backward_is_autograd_s_and_makes_the_hidden_values_again():
     gate, value = up.chunk(2, dim=-1)
     hidden = torch.nn.functional.silu(gate) * value
     (expected,) = torch.autograd.grad(hidden, up, d_hidden)
-    found, again, forward = torch.empty_like(up), torch.empty_like(d_hidden), torch.empty_like(d_hidden)
-    rows.swiglu_backward(d_hidden, up.detach(), found, again)
+    found, forward = output(2 * HIDDEN), output(HIDDEN)
+    again = rows.swiglu_backward(d_hidden, up.detach(), found)
     rows.swiglu(up.detach(), forward)
-    assert close(found, expected)
+    assert close(found.dense, expected.flatten(0, 1))
     assert close(again, hidden)
-    assert close(again, forward)
+    assert close(again.flatten(0, 1), forward.dense)
+
+
+@pytest.mark.parametrize("with_columns", [False, True])
+def test_codes_times_their_scale_are_the_dense_rows(with_columns):
+    (values,) = randoms((BATCH, TOKENS, HEADS, WIDTH // HEADS))
+    values *= torch.logspace(-6, 6, BATCH * TOKENS).view(BATCH, TOKENS, 1, 1)
+    values[0, 0] = 0
+    out = empty_output(BATCH * TOKENS, WIDTH, float8=True, with_columns=with_columns)
+    rows.fill(values.transpose(1, 2).contiguous().transpose(1, 2), out)
+    assert torch.equal(out.dense, values.flatten(0, 1).flatten(1))
+    assert out.codes is not None
+    assert out.scale is not None
+    expected = out.dense if out.columns is None else out.dense * out.columns
+    largest = expected.abs().amax(-1, keepdim=True)
+    assert close(out.scale[1:] * rows.LARGEST_CODE, largest[1:])
+    # half a step of e4m3: a sixteenth of the number, or of the smallest normal number
+    error = (out.codes.float() * out.scale - expected).abs()
+    assert (error <= (expected.abs() / 16).clamp(min=2**-10 * largest / rows.LARGEST_CODE) * 1.001).all()
+    assert not out.codes[0].float().any()
+
+
+def test_a_norm_tells_what_it_was_made_of():
+    x, _, factor, *_ = stream_case()
+    normed = rows.norm_scale(x, factor, EPS, output(WIDTH))
+    assert isinstance(normed, Normed)
+    assert normed.rows is x
+    assert normed.inverse.shape == (BATCH, TOKENS, 1)

@@ -12,7 +12,7 @@ from tests.models.test_stack import Case
 from slipstream.kernels.attended import attended
 from slipstream.kernels.attention import plain_attention
 from slipstream.memory.levels import LEVELS
-from slipstream.models.z_image.fused_block import keep_block
+from slipstream.models.z_image.fused_block import enter_block, keep_block
 from slipstream.models.z_image.keeping import Shelved, shelve, unshelve
 from slipstream.models.z_image.stack import BlockStack
 from slipstream.training.fast_path import branches_of
@@ -53,10 +53,11 @@ def kept_bytes(level, case: Case) -> int:
     stack = stack_at(case, ("everything",) * len(case.blocks))
     for linear in stack.blocks[0].linears:
         linear.refresh()
-    modulation = torch.randn(case.x.shape[0], 4, case.x.shape[-1], generator=torch.Generator().manual_seed(1))
+    factors = torch.randn(case.x.shape[0], 4, case.x.shape[-1], generator=torch.Generator().manual_seed(1))
     cos, sin = case.layout.joint.cos[0, :, 0].contiguous(), case.layout.joint.sin[0, :, 0].contiguous()
     with torch.no_grad():
-        kept = keep_block(stack.math, stack.blocks[0], case.x.detach(), modulation, cos, sin)
+        entry = enter_block(stack.math, stack.blocks[0], case.x.detach(), factors)
+        kept = keep_block(stack.math, stack.blocks[0], *entry, factors, cos, sin)
         shelved = shelve(level, kept)
     return sum(storages(shelved, {}).values())
 

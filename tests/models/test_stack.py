@@ -76,6 +76,24 @@ def test_outputs_and_gradients_equal_the_modules(fresh_transformer, batch):
     assert agree([again], [expected], 1e-6)
 
 
+def test_what_nobody_asks_for_changes_nothing(fresh_transformer):
+    case = Case(fresh_transformer, 2)
+    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
+    names = [name for name, _ in case.lora.named_parameters()]
+    _, expected = case.by_stack(stack)
+    modulation = {index for index, name in enumerate(names) if "adaLN" in name}
+    assert modulation
+    for index, parameter in enumerate(case.lora.parameters()):
+        parameter.requires_grad_(index not in modulation)
+    asked = [part for part in case.lora.parameters() if part.requires_grad]
+    stream = stack(case.x.detach(), case.time, case.layout.joint)
+    found = torch.autograd.grad(stream, asked, case.gradient)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(found, [e for i, e in enumerate(expected[1:]) if i not in modulation], strict=True)
+    )
+
+
 def test_it_takes_over_new_values_and_switches(fresh_transformer):
     case = Case(fresh_transformer, 1)
     stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)

@@ -1,4 +1,4 @@
-"""Where a row operation writes its result, so that a matrix product can read it at once."""
+"""What row operations hand on: rows for a matrix product, and rows together with how they were normalized."""
 
 from __future__ import annotations
 
@@ -26,3 +26,20 @@ class RowOutput:
     codes: Tensor | None = None
     scale: Tensor | None = None
     columns: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Normed:
+    """Rows that a norm was taken of: `rows * inverse * factor` is what the matrix product read.
+
+    Shape legend: B batch, S tokens, D width.
+
+    Attributes:
+        rows: (B, S, D) before the norm.
+        inverse: (B, S, 1) fp32, 1 / root mean square of every row.
+        factor: (B, D) fp32, the norm's weight times what the sample's modulation makes of it.
+    """
+
+    rows: Tensor
+    inverse: Tensor
+    factor: Tensor

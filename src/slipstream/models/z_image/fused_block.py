@@ -3,6 +3,12 @@
 Everything between them is one pass over memory (`kernels/rows`), and the low-rank branches ride inside the matrix
 products (`fused_linear`). `forward.modulated_block` is the same computation in plain torch.
 
+A block's end and the next one's beginning are one pass too, so blocks meet in functions of their own: `enter_block`,
+`keep_block`, then `cross_blocks` and `keep_block` for every further one, `leave_block`; and back again the same way.
+
+A block has four norms. Each one's weight times what a sample's modulation makes of it is a row of `factors_B4D`, fp32:
+into attention, after it, into the feed-forward, after it.
+
 Shape legend: B batch, S tokens, D width, R = B * S rows, H heads, E = D / H, F width of the feed-forward.
 """
 
@@ -17,7 +23,7 @@ from torch import Tensor, nn
 
 from slipstream.kernels.attended import Attended, attended
 from slipstream.kernels.attention import Attend
-from slipstream.kernels.row_output import RowOutput
+from slipstream.kernels.row_output import Normed, RowOutput
 from slipstream.kernels.rows import row_operations
 from slipstream.models.z_image.fused_linear import FusedLinear, LowRankBranch
 
@@ -25,6 +31,8 @@ QKV = ("attention.to_q", "attention.to_k", "attention.to_v")
 OUT = ("attention.to_out.0",)
 UP = ("feed_forward.w1", "feed_forward.w3")
 DOWN = ("feed_forward.w2",)
+INTO_ATTENTION, AFTER_ATTENTION, INTO_FEED_FORWARD, AFTER_FEED_FORWARD = range(4)
+"""Rows of a block's factors."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ class FusedBlock:
     out: FusedLinear
     up: FusedLinear
     down: FusedLinear
-    norms: tuple[Tensor, Tensor, Tensor, Tensor]
-    """Weights before and after attention, before and after the feed-forward."""
+    norms_4D: Tensor
+    """Weights of the norms in the order of the factors, fp32."""
     head_norms: tuple[Tensor, Tensor]
     """Weights of the query's and the key's norm, (E,)."""
 
@@ -53,13 +61,13 @@ class Kept:
     `models/z_image/keeping` keeps less between the passes and completes it again.
     """
 
-    x: Tensor
+    entry: Normed
     qkv: Tensor
     h_qkv: Tensor
     attended: Attended
     h_out: Tensor
     out: Tensor
-    joined: Tensor
+    joined: Normed
     h_up: Tensor
     up: Tensor
     h_down: Tensor
@@ -81,10 +89,10 @@ def fused_block(block: Any, branches: Mapping[str, Sequence[LowRankBranch]]) -> 
     def fused(names: tuple[str, ...]) -> FusedLinear:
         return FusedLinear([_plain(block, name) for name in names], [branches.get(name, ()) for name in names])
 
+    norms = (block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2)
     return FusedBlock(
         qkv=fused(QKV), out=fused(OUT), up=fused(UP), down=fused(DOWN),
-        norms=(block.attention_norm1.weight, block.attention_norm2.weight, block.ffn_norm1.weight,
-               block.ffn_norm2.weight),
+        norms_4D=torch.stack([norm.weight.detach().float() for norm in norms]),
         head_norms=(block.attention.norm_q.weight, block.attention.norm_k.weight),
     )  # fmt: skip
 
@@ -94,133 +102,175 @@ def _plain(block: nn.Module, name: str) -> nn.Linear:
     return getattr(module, "base", module)
 
 
-def forward_block(
-    math: BlockMath, block: FusedBlock, x: Tensor, modulation_B4D: Tensor, cos: Tensor, sin: Tensor
-) -> tuple[Tensor, Kept]:
-    """(stream (B, S, D) after the block, what its backward pass needs)."""
-    kept = keep_block(math, block, x, modulation_B4D, cos, sin)
-    rows = row_operations(x.device)
-    return rows.join(kept.joined, kept.down, modulation_B4D[:, 3], block.norms[3], math.eps), kept
+def enter_block(math: BlockMath, block: FusedBlock, x: Tensor, factors_B4D: Tensor) -> tuple[Normed, RowOutput]:
+    """(the stream before the block, normed; the same as input of the block's first matrix product)."""
+    space = block.qkv.input_space(x.shape[0] * x.shape[1])
+    return row_operations(x.device).norm_scale(x, factors_B4D[:, INTO_ATTENTION], math.eps, space), space
 
 
-def keep_block(math: BlockMath, block: FusedBlock, x: Tensor, modulation_B4D: Tensor, cos: Tensor, sin: Tensor) -> Kept:
+def keep_block(
+    math: BlockMath, block: FusedBlock, entry: Normed, space: RowOutput, factors_B4D: Tensor, cos: Tensor, sin: Tensor
+) -> Kept:
     """The block up to the join that ends it: all that its backward pass needs."""
-    rows = row_operations(x.device)
-    batch, tokens, width = x.shape
-    qkv, h_qkv = qkv_product(math, block, x, modulation_B4D)
+    rows = row_operations(entry.rows.device)
+    batch, tokens, _ = entry.rows.shape
+    qkv, h_qkv = block.qkv.forward(space)
     own = attended(math.attend, *heads_of(math, block, qkv.unflatten(0, (batch, tokens)), cos, sin))
     space = block.out.input_space(batch * tokens)
-    space.dense.copy_(own.mixed.detach().transpose(1, 2).reshape(batch * tokens, width))
+    rows.fill(own.mixed.detach().transpose(1, 2), space)
     out, h_out = block.out.forward(space)
-    joined = join_attention(math, block, x, out.view_as(x), modulation_B4D)
-
-    up, h_up = up_product(math, block, joined, modulation_B4D)
+    joined, space = enter_feed_forward(math, block, entry.rows, out.view_as(entry.rows), factors_B4D)
+    up, h_up = block.up.forward(space)
     space = block.down.input_space(batch * tokens)
-    rows.swiglu(up.unflatten(0, (batch, tokens)), space.dense.unflatten(0, (batch, tokens)))
+    rows.swiglu(up.unflatten(0, (batch, tokens)), space)
     down, h_down = block.down.forward(space)
-    return Kept(x, qkv, h_qkv, own, h_out, out.view_as(x), joined, h_up, up, h_down, down.view_as(x))
+    return Kept(
+        entry, qkv, h_qkv, own, h_out, out.view_as(entry.rows), joined, h_up, up, h_down, down.view_as(entry.rows)
+    )
 
 
-def qkv_product(math: BlockMath, block: FusedBlock, x: Tensor, modulation_B4D: Tensor) -> tuple[Tensor, Tensor]:
-    """(query, key and value before norm and rotation (R, 3 D), their branches' inner values)."""
-    return _normed_product(math, block.qkv, x, block.norms[0], modulation_B4D[:, 0])
+def enter_feed_forward(
+    math: BlockMath, block: FusedBlock, x: Tensor, out: Tensor, factors_B4D: Tensor
+) -> tuple[Normed, RowOutput]:
+    """(the stream between the sublayers, normed; the same as input of w1 and w3)."""
+    space = block.up.input_space(x.shape[0] * x.shape[1])
+    gate, factor = factors_B4D[:, AFTER_ATTENTION], factors_B4D[:, INTO_FEED_FORWARD]
+    return row_operations(x.device).join_norm_scale(x, out, gate, factor, math.eps, space), space
 
 
-def up_product(math: BlockMath, block: FusedBlock, joined: Tensor, modulation_B4D: Tensor) -> tuple[Tensor, Tensor]:
-    """(what w1 and w3 put out (R, 2 F), their branches' inner values)."""
-    return _normed_product(math, block.up, joined, block.norms[2], modulation_B4D[:, 2])
-
-
-def _normed_product(
-    math: BlockMath, linear: FusedLinear, x: Tensor, norm: Tensor, scale_BD: Tensor
-) -> tuple[Tensor, Tensor]:
-    batch, tokens, _ = x.shape
-    space = linear.input_space(batch * tokens)
-    row_operations(x.device).norm_scale(x, norm, scale_BD, math.eps, space.dense.unflatten(0, (batch, tokens)))
-    return linear.forward(space)
-
-
-def join_attention(math: BlockMath, block: FusedBlock, x: Tensor, out: Tensor, modulation_B4D: Tensor) -> Tensor:
-    """The stream between the sublayers."""
-    return row_operations(x.device).join(x, out, modulation_B4D[:, 1], block.norms[1], math.eps)
+def join_attention(math: BlockMath, x: Tensor, out: Tensor, factors_B4D: Tensor) -> Tensor:
+    """The stream between the sublayers alone."""
+    return row_operations(x.device).join(x, out, factors_B4D[:, AFTER_ATTENTION], math.eps)
 
 
 def heads_of(
     math: BlockMath, block: FusedBlock, qkv_BSN: Tensor, cos: Tensor, sin: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normed and rotated query and key, and the value, each (B, H, S, E)."""
-    rows = row_operations(qkv_BSN.device)
-    query, key, value = (part.unflatten(-1, (math.num_heads, -1)) for part in qkv_BSN.chunk(3, dim=-1))
-    turned = []
-    for part, weight in zip((query, key), block.head_norms, strict=True):
-        out = torch.empty(part.shape, dtype=part.dtype, device=part.device)
-        rows.head_norm_rotate(part, weight, cos, sin, math.eps, out)
-        turned.append(out.transpose(1, 2))
-    return turned[0], turned[1], value.transpose(1, 2)
+    query, key = row_operations(qkv_BSN.device).head_norm_rotate(qkv_BSN, block.head_norms, cos, sin, math.eps)
+    value = qkv_BSN.chunk(3, dim=-1)[2].unflatten(-1, (math.num_heads, -1))
+    return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
 
-def backward_block(
-    math: BlockMath, block: FusedBlock, kept: Kept, d_x: Tensor, modulation_B4D: Tensor, cos: Tensor, sin: Tensor
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    """(d_x, gradients of the block's trained branches, d_modulation (B, 4, D))."""
-    rows, eps = row_operations(d_x.device), math.eps
-    batch, tokens, _ = d_x.shape
-    scale_msa, gate_msa, scale_mlp, gate_mlp = modulation_B4D.unbind(1)
-    norm_in, norm_out, norm_up, norm_down = block.norms
+def cross_blocks(
+    math: BlockMath, kept: Kept, factors_B4D: Tensor, following: FusedBlock, following_factors_B4D: Tensor
+) -> tuple[Normed, RowOutput]:
+    """The end of one block and the beginning of the following: what `enter_block` returns there."""
+    x = kept.joined.rows
+    space = following.qkv.input_space(x.shape[0] * x.shape[1])
+    gate, factor = factors_B4D[:, AFTER_FEED_FORWARD], following_factors_B4D[:, INTO_ATTENTION]
+    return row_operations(x.device).join_norm_scale(x, kept.down, gate, factor, math.eps, space), space
 
-    def flat(tensor: Tensor) -> Tensor:
-        return tensor.reshape(batch * tokens, -1)
 
-    def unflat(tensor: Tensor) -> Tensor:
-        return tensor.unflatten(0, (batch, tokens))
+def leave_block(math: BlockMath, kept: Kept, factors_B4D: Tensor) -> Tensor:
+    """The stream (B, S, D) after the block."""
+    x = kept.joined.rows
+    return row_operations(x.device).join(x, kept.down, factors_B4D[:, AFTER_FEED_FORWARD], math.eps)
 
-    d_down = block.down.output_space(batch * tokens)
-    d_gate_mlp = rows.join_backward(d_x, kept.down, gate_mlp, norm_down, eps, unflat(d_down.dense))
+
+@dataclass(frozen=True)
+class AtEntry:
+    """A gradient that came back to where a block begins.
+
+    Attributes:
+        d_x: (B, S, D), of the stream, without what goes through the norm.
+        d_normed: (B, S, D), of what the norm put out; None where nobody asks.
+        branches: gradients of the block's trained branches.
+    """
+
+    d_x: Tensor
+    d_normed: Tensor | None
+    branches: list[Tensor]
+
+
+def leave_block_backward(
+    math: BlockMath, block: FusedBlock, kept: Kept, d_x: Tensor, factors_B4D: Tensor, d_factors_B4D: Tensor | None
+) -> RowOutput:
+    """Gradient of what the block's last matrix product put out."""
+    d_down = block.down.output_space(d_x.shape[0] * d_x.shape[1])
+    gate, d_gate = factors_B4D[:, AFTER_FEED_FORWARD], _row(d_factors_B4D, AFTER_FEED_FORWARD)
+    row_operations(d_x.device).join_backward(d_x, kept.down, gate, math.eps, d_down, d_gate)
+    return d_down
+
+
+def cross_blocks_backward(
+    math: BlockMath, block: FusedBlock, kept: Kept, following: Normed, reached: AtEntry, factors_B4D: Tensor,
+    d_factors_B4D: Tensor | None, d_following_B4D: Tensor | None,
+) -> tuple[Tensor, RowOutput]:  # fmt: skip
+    """(gradient of the stream, of what the block's last matrix product put out) from the following block's entry."""
+    d_x = reached.d_x
+    d_down = block.down.output_space(d_x.shape[0] * d_x.shape[1])
+    d_x = row_operations(d_x.device).norm_scale_join_backward(
+        reached.d_normed, d_x, following, kept.down, factors_B4D[:, AFTER_FEED_FORWARD], math.eps, d_down,
+        _row(d_following_B4D, INTO_ATTENTION), _row(d_factors_B4D, AFTER_FEED_FORWARD),
+    )  # fmt: skip
+    return d_x, d_down
+
+
+def enter_block_backward(entry: Normed, reached: AtEntry, d_factors_B4D: Tensor | None) -> Tensor:
+    """Gradient of the stream before the block."""
+    rows = row_operations(entry.rows.device)
+    return rows.norm_scale_backward(reached.d_normed, reached.d_x, entry, _row(d_factors_B4D, INTO_ATTENTION))
+
+
+def _row(factors_B4D: Tensor | None, row: int) -> Tensor | None:
+    return None if factors_B4D is None else factors_B4D[:, row]
+
+
+def keep_block_backward(
+    math: BlockMath, block: FusedBlock, kept: Kept, d_x: Tensor, d_down: RowOutput, factors_B4D: Tensor,
+    d_factors_B4D: Tensor | None, cos: Tensor, sin: Tensor, *, to_entry: bool = True,
+) -> AtEntry:  # fmt: skip
+    """Back through what `keep_block` does.
+
+    Args:
+        math: what all blocks have in common.
+        block: the block.
+        kept: what its forward pass left.
+        d_x: (B, S, D) gradient of the stream after the block.
+        d_down: gradient of what its last matrix product put out.
+        factors_B4D: of its norms.
+        d_factors_B4D: filled with the factors' gradients but those at the block's ends; None where nobody asks.
+        cos: of the rotation.
+        sin: of the rotation.
+        to_entry: whether anybody asks for `d_normed`.
+    """
+    rows = row_operations(d_x.device)
+    shape = d_x.shape
+    number = shape[0] * shape[1]
     d_hidden = block.down.backward_input(d_down)
-    hidden = torch.empty_like(d_hidden)
-    d_up = block.up.output_space(batch * tokens)
-    rows.swiglu_backward(unflat(d_hidden), unflat(kept.up), unflat(d_up.dense), unflat(hidden))
-    of_down = block.down.gradients(d_down, hidden, kept.h_down)
-    d_normed, of_up = _through_norm(rows, math, block.up, d_up, kept.joined, norm_up, scale_mlp, kept.h_up)
-    d_joined, d_scale_mlp = rows.norm_scale_backward(unflat(d_normed), d_x, kept.joined, norm_up, scale_mlp, eps)
+    d_up = block.up.output_space(number)
+    hidden = rows.swiglu_backward(d_hidden.view(*shape[:2], -1), kept.up.view(*shape[:2], -1), d_up)
+    of_down = block.down.gradients(d_down, hidden.flatten(0, 1), kept.h_down)
+    d_normed = block.up.backward_input(d_up).view(shape)
+    of_up = block.up.gradients(d_up, kept.joined, kept.h_up)
 
-    d_out = block.out.output_space(batch * tokens)
-    d_gate_msa = rows.join_backward(d_joined, kept.out, gate_msa, norm_out, eps, unflat(d_out.dense))
+    d_out = block.out.output_space(number)
+    d_joined = rows.norm_scale_join_backward(
+        d_normed, d_x, kept.joined, kept.out, factors_B4D[:, AFTER_ATTENTION], math.eps, d_out,
+        _row(d_factors_B4D, INTO_FEED_FORWARD), _row(d_factors_B4D, AFTER_ATTENTION),
+    )  # fmt: skip
     d_mixed = block.out.backward_input(d_out)
-    of_out = block.out.gradients(d_out, flat(kept.attended.mixed.detach().transpose(1, 2)), kept.h_out)
-    d_qkv = _attention_backward(math, block, kept, unflat(d_mixed), cos, sin)
-    d_normed, of_qkv = _through_norm(rows, math, block.qkv, d_qkv, kept.x, norm_in, scale_msa, kept.h_qkv)
-    d_before, d_scale_msa = rows.norm_scale_backward(unflat(d_normed), d_joined, kept.x, norm_in, scale_msa, eps)
-    d_modulation = torch.stack((d_scale_msa, d_gate_msa, d_scale_mlp, d_gate_mlp), dim=1)
-    return d_before, [*of_qkv, *of_out, *of_up, *of_down], d_modulation
-
-
-def _through_norm(
-    rows: Any, math: BlockMath, linear: FusedLinear, d_y: RowOutput, x: Tensor, weight: Tensor, scale: Tensor, h: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """(gradient of the normed input (R, D), the linear's gradients); the normed input is made again."""
-    d_normed = linear.backward_input(d_y)
-    if not linear.trained:
-        return d_normed, []
-    normed = torch.empty_like(x)
-    rows.norm_scale(x, weight, scale, math.eps, normed)
-    return d_normed, linear.gradients(d_y, normed.flatten(0, 1), h)
+    mixed = kept.attended.mixed.detach().transpose(1, 2).reshape(number, -1)
+    of_out = block.out.gradients(d_out, mixed, kept.h_out)
+    d_qkv = _attention_backward(math, block, kept, d_mixed.view(shape), cos, sin)
+    if to_entry:
+        d_normed = block.qkv.backward_input(d_qkv).view(shape)
+    else:
+        block.qkv.backward_ranks(d_qkv)
+    of_qkv = block.qkv.gradients(d_qkv, kept.entry, kept.h_qkv)
+    return AtEntry(d_joined, d_normed if to_entry else None, [*of_qkv, *of_out, *of_up, *of_down])
 
 
 def _attention_backward(
     math: BlockMath, block: FusedBlock, kept: Kept, d_mixed_BSD: Tensor, cos: Tensor, sin: Tensor
 ) -> RowOutput:
-    """Gradient of the joint query, key, value, in the first 3 D columns of their output space."""
-    rows = row_operations(d_mixed_BSD.device)
-    batch, tokens, width = d_mixed_BSD.shape
-    split = (math.num_heads, width // math.num_heads)
-    d_mixed = d_mixed_BSD.unflatten(-1, split).transpose(1, 2)
-    d_heads = kept.attended.backward(d_mixed)
+    """Gradient of the joint query, key, value."""
+    batch, tokens, _ = d_mixed_BSD.shape
+    d_mixed = d_mixed_BSD.unflatten(-1, (math.num_heads, -1)).transpose(1, 2)
+    d_query, d_key, d_value = (part.transpose(1, 2) for part in kept.attended.backward(d_mixed))
     d_qkv = block.qkv.output_space(batch * tokens)
-    joint = d_qkv.dense.unflatten(0, (batch, tokens))
-    parts = [part.unflatten(-1, split) for part in joint.chunk(3, dim=-1)]
-    before = [part.unflatten(-1, split) for part in kept.qkv.unflatten(0, (batch, tokens)).chunk(3, dim=-1)]
-    for part, x, d_head, weight in zip(parts, before, d_heads, block.head_norms, strict=False):
-        rows.head_norm_rotate_backward(d_head.transpose(1, 2), x, weight, cos, sin, math.eps, part)
-    parts[2].copy_(d_heads[2].transpose(1, 2))
+    row_operations(d_mixed.device).head_norm_rotate_backward(
+        (d_query, d_key, d_value), kept.qkv.unflatten(0, (batch, tokens)), block.head_norms, cos, sin, math.eps, d_qkv
+    )
     return d_qkv

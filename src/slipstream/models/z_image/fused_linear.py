@@ -22,7 +22,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from slipstream.kernels.row_output import RowOutput
+from slipstream.kernels.row_output import Normed, RowOutput
 
 RANK_MULTIPLE = 64
 
@@ -113,18 +113,23 @@ class FusedLinear:
             torch.mm(space.dense, self._down_PK.T, out=h)
         return space.whole @ self.joint[: self.num_outputs].T, h[:, : self.trained_ranks].clone()
 
-    def backward_input(self, space: RowOutput) -> Tensor:
-        """d_x (R, K) of an output space whose first N columns are filled; d_h is written beside them."""
+    def backward_ranks(self, space: RowOutput) -> None:
+        """Write d_h beside the first N columns of an output space, which are filled; `gradients` needs no more."""
         if self.places:
             torch.mm(space.dense, self._up_NP, out=space.whole[:, self.num_outputs :])
+
+    def backward_input(self, space: RowOutput) -> Tensor:
+        """d_x (R, K) of an output space whose first N columns are filled; d_h is written beside them."""
+        self.backward_ranks(space)
         return space.whole @ self.joint[:, : self.num_inputs]
 
-    def gradients(self, space: RowOutput, x_RK: Tensor, h_RP: Tensor) -> list[Tensor]:
-        """Gradients of `trained` after `backward_input`, in their dtypes."""
+    def gradients(self, space: RowOutput, x: Tensor | Normed, h_RP: Tensor) -> list[Tensor]:
+        """Gradients of `trained` after `backward_input`, in their dtypes; x (R, K) is the input."""
         if not self.trained_ranks:
             return []
         d_y, d_h = space.dense, space.whole[:, self.num_outputs :][:, : self.trained_ranks]
-        down, up = d_h.T @ x_RK, d_y.T @ h_RP
+        down = _through_norm(d_h, x) if isinstance(x, Normed) else d_h.T @ x
+        up = d_y.T @ h_RP
         found: list[Tensor] = []
         for place in self.places:
             branch = place.branch
@@ -132,6 +137,14 @@ class FusedLinear:
                 factor = branch.scale if branch.enabled else 0.0
                 found += [down[place.ranks].to(branch.a.dtype), up[place.rows, place.ranks].to(branch.b.dtype) * factor]
         return found
+
+
+def _through_norm(d_h_RP: Tensor, normed: Normed) -> Tensor:
+    """d_h' (rows * inverse * factor) sample by sample, without making what is in brackets: d_h is thin."""
+    batch = normed.factor.shape[0]
+    thin = (d_h_RP.unflatten(0, (batch, -1)) * normed.inverse).to(d_h_RP.dtype)
+    parts = [thin[row].T @ normed.rows[row] * normed.factor[row] for row in range(batch)]
+    return parts[0] if batch == 1 else torch.stack(parts).sum(0)
 
 
 def _places(linears: Sequence[nn.Linear], branches: Sequence[Sequence[LowRankBranch]]) -> list[_Place]:

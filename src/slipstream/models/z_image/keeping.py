@@ -10,23 +10,30 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from slipstream.kernels.attended import Attended
+from slipstream.kernels.row_output import Normed
 from slipstream.memory.levels import Level
 from slipstream.models.z_image.fused_block import (
+    INTO_ATTENTION,
+    INTO_FEED_FORWARD,
     BlockMath,
     FusedBlock,
     Kept,
+    enter_block,
+    enter_feed_forward,
     heads_of,
     join_attention,
     keep_block,
-    qkv_product,
-    up_product,
 )
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What attention and the sublayers put out, with the inner values of the branches beside `out` and `down`."""
+    """What attention and the sublayers put out, with the inner values of the branches beside `out` and `down`.
 
+    `inverses` are those of the stream's two norms.
+    """
+
+    inverses: tuple[Tensor, Tensor]
     attended: Attended
     h_out: Tensor
     out: Tensor
@@ -56,33 +63,47 @@ class Shelved:
 
 def shelve(level: Level, kept: Kept) -> Shelved:
     """Let go of what the level does not keep."""
+    x = kept.entry.rows
     if level == "input":
-        return Shelved(kept.x)
-    outputs = Outputs(kept.attended, kept.h_out, kept.out, kept.h_down, kept.down)
+        return Shelved(x)
+    inverses = (kept.entry.inverse, kept.joined.inverse)
+    outputs = Outputs(inverses, kept.attended, kept.h_out, kept.out, kept.h_down, kept.down)
     if level == "everything":
-        return Shelved(kept.x, outputs, Products(kept.qkv, kept.h_qkv, kept.h_up, kept.up), kept.joined)
+        return Shelved(x, outputs, Products(kept.qkv, kept.h_qkv, kept.h_up, kept.up), kept.joined.rows)
     kept.attended.drop()
     if level == "lean":
-        return Shelved(kept.x, outputs, Products(kept.qkv, kept.h_qkv, kept.h_up, kept.up))
-    return Shelved(kept.x, outputs)
+        return Shelved(x, outputs, Products(kept.qkv, kept.h_qkv, kept.h_up, kept.up))
+    return Shelved(x, outputs)
 
 
 def unshelve(
-    math: BlockMath, block: FusedBlock, shelved: Shelved, modulation_B4D: Tensor, cos: Tensor, sin: Tensor
+    math: BlockMath, block: FusedBlock, shelved: Shelved, factors_B4D: Tensor, cos: Tensor, sin: Tensor
 ) -> Kept:
     """All that the backward pass needs."""
     x, outputs, products, joined = shelved.x, shelved.outputs, shelved.products, shelved.joined
     if outputs is None:
-        return keep_block(math, block, x, modulation_B4D, cos, sin)
+        return keep_block(math, block, *enter_block(math, block, x, factors_B4D), factors_B4D, cos, sin)
     if joined is None:
-        joined = join_attention(math, block, x, outputs.out, modulation_B4D)
         if products is None:
-            up, h_up = up_product(math, block, joined, modulation_B4D)
-            products = Products(*qkv_product(math, block, x, modulation_B4D), h_up, up)
+            joined, products = _products(math, block, x, outputs.out, factors_B4D)
+        else:
+            joined = join_attention(math, x, outputs.out, factors_B4D)
         outputs.attended.restore(heads_of(math, block, products.qkv.unflatten(0, x.shape[:2]), cos, sin))
     elif products is None:
         raise ValueError("a block that keeps its middle keeps its products")
+    inverse, joined_inverse = outputs.inverses
     return Kept(
-        x, products.qkv, products.h_qkv, outputs.attended, outputs.h_out, outputs.out, joined, products.h_up,
-        products.up, outputs.h_down, outputs.down,
+        Normed(x, inverse, factors_B4D[:, INTO_ATTENTION]), products.qkv, products.h_qkv, outputs.attended,
+        outputs.h_out, outputs.out, Normed(joined, joined_inverse, factors_B4D[:, INTO_FEED_FORWARD]),
+        products.h_up, products.up, outputs.h_down, outputs.down,
     )  # fmt: skip
+
+
+def _products(
+    math: BlockMath, block: FusedBlock, x: Tensor, out: Tensor, factors_B4D: Tensor
+) -> tuple[Tensor, Products]:
+    """(the stream between the sublayers, both products that read a norm)."""
+    joined, space = enter_feed_forward(math, block, x, out, factors_B4D)
+    up, h_up = block.up.forward(space)
+    _, space = enter_block(math, block, x, factors_B4D)
+    return joined.rows, Products(*block.qkv.forward(space), h_up, up)

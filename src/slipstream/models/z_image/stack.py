@@ -16,7 +16,18 @@ from torch import Tensor
 
 from slipstream.kernels.attention import Attend
 from slipstream.memory.levels import LevelsAt, same_level
-from slipstream.models.z_image.fused_block import BlockMath, backward_block, forward_block, fused_block
+from slipstream.models.z_image.fused_block import (
+    BlockMath,
+    cross_blocks,
+    cross_blocks_backward,
+    enter_block,
+    enter_block_backward,
+    fused_block,
+    keep_block,
+    keep_block_backward,
+    leave_block,
+    leave_block_backward,
+)
 from slipstream.models.z_image.fused_linear import LowRankBranch
 from slipstream.models.z_image.keeping import shelve, unshelve
 from slipstream.models.z_image.layout import Rotary
@@ -40,6 +51,7 @@ class BlockStack:
         self.blocks = [fused_block(block, beside) for block, beside in zip(blocks, branches, strict=True)]
         self.math = BlockMath(int(blocks[0].attention.heads), float(blocks[0].attention_norm1.eps), attend)
         self.levels_at = levels_at or same_level("everything", len(self.blocks))
+        self.norms_N4D = torch.stack([block.norms_4D for block in self.blocks])
         self.trained = [part for block in self.blocks for linear in block.linears for part in linear.trained]
 
     def __call__(self, x_BSD: Tensor, time_BD: Tensor, rotary: Rotary) -> Tensor:
@@ -48,42 +60,63 @@ class BlockStack:
             for linear in block.linears:
                 linear.refresh()
         cos, sin = rotary.cos[0, :, 0].contiguous(), rotary.sin[0, :, 0].contiguous()
-        modulation = torch.stack([_modulation(module, time_BD) for module in self.modules])
-        return _Stack.apply(self, x_BSD.contiguous(), modulation, cos, sin, *self.trained)
+        return _Stack.apply(self, x_BSD.contiguous(), self._factors(time_BD), cos, sin, *self.trained)
 
-
-def _modulation(block: Any, time_BD: Tensor) -> Tensor:
-    """(B, 4, D): scale and tanh gate of attention, then of the feed-forward."""
-    scale_msa, gate_msa, scale_mlp, gate_mlp = block.adaLN_modulation(time_BD).chunk(4, dim=1)
-    return torch.stack((scale_msa, gate_msa.tanh(), scale_mlp, gate_mlp.tanh()), dim=1)
+    def _factors(self, time_BD: Tensor) -> Tensor:
+        """(blocks, B, 4, D) fp32: the norms' weights times 1 + scale, tanh gate, 1 + scale and tanh gate."""
+        modulation = torch.stack([module.adaLN_modulation(time_BD) for module in self.modules]).float()
+        scale_msa, gate_msa, scale_mlp, gate_mlp = modulation.chunk(4, dim=-1)
+        factors = torch.stack((1 + scale_msa, gate_msa.tanh(), 1 + scale_mlp, gate_mlp.tanh()), dim=2)
+        return factors * self.norms_N4D.unsqueeze(1)
 
 
 class _Stack(torch.autograd.Function):
-    """x, modulation and branches in; the stream after all blocks out."""
+    """x, factors and branches in; the stream after all blocks out."""
 
     @staticmethod
     def forward(
-        ctx: Any, stack: BlockStack, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor, *trained: Tensor
+        ctx: Any, stack: BlockStack, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor, *trained: Tensor
     ) -> Tensor:
-        kept = []
-        for block, own, level in zip(stack.blocks, modulation, stack.levels_at(*x.shape[:2]), strict=True):
-            x, everything = forward_block(stack.math, block, x, own, cos, sin)
-            kept.append(shelve(level, everything))
-        ctx.stack, ctx.kept = stack, kept
-        ctx.save_for_backward(modulation, cos, sin)
+        math, blocks = stack.math, stack.blocks
+        shelves = []
+        entry, space = enter_block(math, blocks[0], x, factors[0])
+        for number, level in enumerate(stack.levels_at(*x.shape[:2])):
+            kept = keep_block(math, blocks[number], entry, space, factors[number], cos, sin)
+            if number + 1 < len(blocks):
+                following = blocks[number + 1], factors[number + 1]
+                entry, space = cross_blocks(math, kept, factors[number], *following)
+            else:
+                x = leave_block(math, kept, factors[number])
+            shelves.append(shelve(level, kept))
+        ctx.stack, ctx.shelves = stack, shelves
+        ctx.save_for_backward(factors, cos, sin)
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        stack: BlockStack = ctx.stack
-        modulation, cos, sin = ctx.saved_tensors
+        math, blocks = ctx.stack.math, ctx.stack.blocks
+        factors, cos, sin = ctx.saved_tensors
+        _, wants_input, wants_factors, *_ = ctx.needs_input_grad
+        d_factors = torch.empty_like(factors) if wants_factors else None
+        d_own: list[Tensor | None] = [None] * len(blocks) if d_factors is None else list(d_factors)
+        number = len(blocks) - 1
+        kept = unshelve(math, blocks[number], ctx.shelves.pop(), factors[number], cos, sin)
         d_x = gradients[0].contiguous()
-        d_modulation = torch.empty_like(modulation, dtype=torch.float32)
+        d_down = leave_block_backward(math, blocks[number], kept, d_x, factors[number], d_own[number])
         found: list[list[Tensor]] = []
-        for number in reversed(range(len(stack.blocks))):
-            kept = unshelve(stack.math, stack.blocks[number], ctx.kept.pop(), modulation[number], cos, sin)
-            d_x, own, d_own = backward_block(stack.math, stack.blocks[number], kept, d_x, modulation[number], cos, sin)
-            d_modulation[number] = d_own
-            found.append(own)
+        for number in reversed(range(len(blocks))):
+            reached = keep_block_backward(
+                math, blocks[number], kept, d_x, d_down, factors[number], d_own[number], cos, sin,
+                to_entry=number > 0 or wants_input or wants_factors,
+            )  # fmt: skip
+            found.append(reached.branches)
+            entry = kept.entry
+            if number > 0:
+                kept = unshelve(math, blocks[number - 1], ctx.shelves.pop(), factors[number - 1], cos, sin)
+                d_x, d_down = cross_blocks_backward(
+                    math, blocks[number - 1], kept, entry, reached, factors[number - 1], d_own[number - 1],
+                    d_own[number],
+                )  # fmt: skip
+        d_input = enter_block_backward(entry, reached, d_own[0]) if wants_input or wants_factors else None
         branches = [gradient for own in reversed(found) for gradient in own]
-        return (None, d_x, d_modulation.type_as(modulation), None, None, *branches)
+        return (None, d_input, d_factors, None, None, *branches)
