@@ -81,7 +81,7 @@ def work(run: RunDir) -> int:
         config = config_from_run(run.config)
         reporter = make_reporter(config, run, requests.stop)
         with reporter.phase("read dataset, find model"):
-            setting = settle(config)
+            setting = settle(config, reporter.download)
         prepared = prepare(setting, run, reporter)
         requests.loading = False
         return _train(prepared, requests)

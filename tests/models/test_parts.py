@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def test_tiny_names_are_the_packaged_folders():
     assert parse_source("tiny/de-turbo").folder == TINY_ROOT / "de_turbo"
     parts = resolve_parts("tiny/turbo", "tiny/turbo")
-    assert set(parts.folders) == set(COMPONENTS)
+    assert set(parts.paths) == set(COMPONENTS)
     assert all(origin == "tiny/turbo" for origin in parts.origins.values())
     with pytest.raises(ModelError, match=r"'tiny/turbos'") as caught:
         parse_source("tiny/turbos")
@@ -41,7 +41,7 @@ def test_a_base_with_a_transformer_only_takes_the_rest_from_turbo(name):
     parts = resolve_parts(name, "tiny/turbo")
     assert parts.origins["transformer"] == name
     assert parts.origins["text_encoder"] == parts.origins["vae"] == "tiny/turbo"
-    assert weights_identity(parts.folders["transformer"]) != weights_identity(TINY_ROOT / "turbo" / "transformer")
+    assert weights_identity(parts.paths["transformer"]) != weights_identity(TINY_ROOT / "turbo" / "transformer")
 
 
 def test_a_part_that_is_nowhere_is_named(tmp_path):
@@ -69,12 +69,22 @@ def test_hub_names_with_and_without_a_revision():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "word", "a/b/c", "/no/such/folder", "./folder", "~/folder", "org/file.safetensors"]
+    ("name", "message"),
+    [
+        *((name, "neither an existing model folder or file nor a name of the hub") for name in ("", "word", "a/b/c")),
+        *((name, "no such file or folder") for name in ("/no/such", "./folder", "~/folder", "org/file.safetensors")),
+    ],
 )
-def test_other_names_are_refused(name):
-    with pytest.raises(ModelError, match="neither an existing model folder nor a repository id") as caught:
+def test_other_names_are_refused(name, message):
+    with pytest.raises(ModelError, match=message) as caught:
         parse_source(name)
     assert caught.value.where == "model.name_or_path"
+
+
+def test_a_file_on_the_hub_with_and_without_a_revision():
+    source = parse_source("org/name/deep/z.safetensors@abc")
+    assert (source.repo, source.file, source.revision) == ("org/name", "deep/z.safetensors", "abc")
+    assert source.is_file
 
 
 def test_adapters_by_tiny_name_and_path(tmp_path):
@@ -123,7 +133,7 @@ def test_a_damaged_folder_is_a_model_error_that_names_it(tmp_path, damage):
         weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError) as caught:
         load_transformer(folder, CPU, torch.float32)
-    assert caught.value.where == str(folder)
+    assert str(caught.value.where).startswith(str(folder))
 
 
 def test_loaded_parts_are_frozen_in_evaluation_mode_and_in_the_asked_precision(tiny):

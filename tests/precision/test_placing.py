@@ -17,7 +17,7 @@ from slipstream.core.quiet import quiet_imports
 from slipstream.models.z_image.loading import load_text_encoder, load_transformer, may_be_quantized, weight_files
 from slipstream.models.z_image.resolve import TINY_ROOT
 from slipstream.precision.linear import QuantizedLinear
-from slipstream.precision.placing import Placement, count_quantized, place_weights, read_safetensors, weight_bytes
+from slipstream.precision.placing import Placement, count_quantized, place_weights, weight_bytes
 from slipstream.precision.schemes import SCHEMES
 
 CPU = torch.device("cpu")
@@ -172,12 +172,3 @@ def test_weights_that_do_not_fit_are_named(tmp_path, change, message):
     save_file(tensors, tmp_path / "diffusion_pytorch_model.safetensors")
     with pytest.raises(ModelError, match=message):
         load_transformer(tmp_path, CPU, torch.float32, "int8")
-
-
-def test_tensors_are_read_one_by_one_when_asked_for(tmp_path):
-    path = tmp_path / "two.safetensors"
-    save_file({"a": torch.zeros(2), "b": torch.ones(3)}, path)
-    reader = read_safetensors([path])
-    assert next(reader)[0] == "a"
-    key, tensor = next(reader)
-    assert (key, tensor.shape) == ("b", (3,))

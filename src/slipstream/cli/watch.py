@@ -14,7 +14,7 @@ from rich.text import Text
 
 from slipstream.cli.screen import duration, out, pace
 from slipstream.runs.layout import RunDir
-from slipstream.runs.progress import Progress, read_progress
+from slipstream.runs.progress import Progress, counted, read_progress
 
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (.*)")
 _TRAINING = "training"
@@ -79,7 +79,7 @@ class Watcher:
 
 def plain_line(progress: Progress) -> str:
     """The state in one line of text."""
-    parts = [f"{progress.phase} {progress.done}/{progress.total}" if progress.total else progress.phase]
+    parts = [f"{progress.phase} {counted(progress)}" if progress.total else progress.phase]
     if progress.phase == _TRAINING and progress.loss is not None:
         parts += [
             f"loss {progress.loss:.4f}",
@@ -96,7 +96,7 @@ def render(progress: Progress, *, stopping: bool, width: int) -> Table:
     name = "saving and stopping" if stopping else progress.phase or "starting"
     cells = [Text(name, style="bold cyan")]
     if progress.total:
-        cells.append(Text(f"{progress.done}/{progress.total}"))
+        cells.append(Text(counted(progress)))
     if progress.loss is not None:
         cells.append(Text(f"loss {progress.loss:.4f}", style="magenta"))
     if progress.seconds_per_step is not None:

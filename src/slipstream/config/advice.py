@@ -9,7 +9,7 @@ from slipstream.config.dataset_advice import dataset_advice
 from slipstream.config.optimizer_advice import optimizer_advice
 from slipstream.config.optimizers import finds_its_rate
 from slipstream.config.run_config import RunConfig
-from slipstream.config.variants import NO_ADAPTER, VARIANTS, is_tiny, preview_guidance, preview_steps
+from slipstream.config.variants import NO_ADAPTER, VARIANTS, is_tiny, preview_guidance, preview_steps, variant_hinted
 
 USUAL_RATE = 1e-4
 TOO_HIGH_RATE = 2e-4
@@ -35,6 +35,7 @@ def advise(config: RunConfig, num_images: int | None) -> list[str]:
     tiny = is_tiny(config.model.name_or_path)
     return [
         *_adapter(config),
+        *_base(config),
         *(_tiny_sizes(config) if tiny else _learning_rate(config)),
         *(() if tiny else _length(config, num_images)),
         *(() if tiny else _memory(config)),
@@ -58,6 +59,17 @@ def _adapter(config: RunConfig) -> Iterator[str]:
             "WARNING: TURBO WITHOUT A TRAINING ADAPTER (model.training_adapter is none). This undoes Turbo's "
             "distillation: expect a LoRA that needs 20-30 steps and CFG instead of 8 steps. Use v2, or "
             "variant de_turbo."
+        )
+
+
+def _base(config: RunConfig) -> Iterator[str]:
+    """A name that suggests another variant than the one set; well-known names are refused earlier."""
+    model = config.model
+    hinted = variant_hinted(model.name_or_path)
+    if hinted is not None and hinted != model.variant:
+        yield (
+            f"the name of the base, {model.name_or_path!r}, suggests {VARIANTS[hinted].label}, and model.variant is "
+            f"{model.variant}: if the name is right, set model.variant to {hinted}."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,12 +98,25 @@ def tiny_name(variant: str) -> str:
 
 
 def variant_named(name: str) -> str | None:
-    """The variant that a well-known name stands for, or None for a folder or a repository not known here."""
+    """The variant that a well-known name, or a file of a well-known repository, stands for; None for others."""
     known = name.partition("@")[0].replace("_", "-").lower()
+    if is_single_file(name) and not Path(name).is_absolute():
+        known = "/".join(known.split("/")[:2])
     for variant, facts in VARIANTS.items():
         if known in (facts.default_repo.lower(), tiny_name(variant)):
             return variant
     return None
+
+
+def variant_hinted(name: str) -> str | None:
+    """The variant that the last part of a path or name suggests, such as `z_image_de_turbo_v1_bf16.safetensors`."""
+    plain = re.sub(r"[^a-z]", "", name.partition("@")[0].rstrip("/").rpartition("/")[2].lower())
+    return "de_turbo" if "deturbo" in plain else "turbo" if "turbo" in plain else None
+
+
+def is_single_file(name: str) -> bool:
+    """Whether a model name means a transformer in one file, on this machine or on the hub."""
+    return name.partition("@")[0].endswith(".safetensors")
 
 
 def variant_of(name: str) -> str:
@@ -112,9 +126,7 @@ def variant_of(name: str) -> str:
 
 def extras_for(name: str, variant: str | None = None) -> str:
     """Where parts that a model lacks come from: tiny ones from `tiny/turbo`, else as the variant has it."""
-    if is_tiny(name):
-        return TINY_EXTRAS
-    return VARIANTS[variant or variant_of(name)].extras_repo or name
+    return extras_of(name, variant or variant_of(name))
 
 
 def adapter_source(model: ModelPanel) -> str | None:
@@ -133,7 +145,10 @@ def extras_source(model: ModelPanel) -> str:
 
 def extras_of(name: str, variant: str) -> str:
     """Where the parts come from that a model of this name and variant lacks, unless a config says."""
-    return TINY_EXTRAS if is_tiny(name) else VARIANTS[variant].extras_repo or name
+    if is_tiny(name):
+        return TINY_EXTRAS
+    facts = VARIANTS[variant]
+    return facts.extras_repo or (facts.default_repo if is_single_file(name) else name)
 
 
 def preview_steps(config: RunConfig) -> int:

@@ -1,20 +1,21 @@
-"""Filling a model that has no weights yet, one tensor at a time: each is read, quantized or cast, and placed.
+"""Filling a model that has no weights yet, one tensor at a time: each is quantized or cast, and placed.
 
-Never more than one dense tensor is alive beside what stays, neither in host memory nor on the device.
+Never more than one dense tensor is alive beside what stays and what `reading` has ready.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from slipstream.precision.linear import QuantizedLinear
-from slipstream.precision.schemes import SCHEMES
+from slipstream.precision.schemes import FLOAT8_SCHEME, SCHEMES, Packed
+
+Weight = Tensor | Packed
+"""A weight to place: numbers of any float type, or the float8 codes and scales of a file that has them already."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,11 @@ class Placement:
     chosen: Callable[[str], bool] = lambda name: True
 
 
-def read_safetensors(files: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
-    """(key, tensor) of each file in turn; a tensor is read when it is asked for."""
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118
-                yield key, file.get_tensor(key)
-
-
-def place_weights(model: nn.Module, weights: Iterable[tuple[str, Tensor]], placement: Placement) -> list[str]:
+def place_weights(model: nn.Module, weights: Iterable[tuple[str, Weight]], placement: Placement) -> list[str]:
     """Give a model on the meta device its weights, frozen; returns the keys that it has no place for.
 
-    Buffers that no file holds must already be there; they move to the device.
+    Buffers that no file holds must already be there; they move to the device. Packed weights are only for linears
+    that are `chosen`, with the scheme `float8`.
 
     Raises:
         ValueError: a shape differs, or a weight is missing; the message names some.
@@ -53,15 +47,19 @@ def place_weights(model: nn.Module, weights: Iterable[tuple[str, Tensor]], place
     wanted = dict(model.named_parameters()) | dict(model.named_buffers())
     unknown: list[str] = []
     placed: set[str] = set()
-    for key, tensor in weights:
+    for key, weight in weights:
         if key not in wanted:
             unknown.append(key)
             continue
-        if tensor.shape != wanted[key].shape:
-            raise ValueError(f"{key} has the shape {tuple(tensor.shape)}, expected {tuple(wanted[key].shape)}")
-        _place(model, key, tensor, placement)
+        shape = (weight if isinstance(weight, Tensor) else weight["codes"]).shape
+        if shape != wanted[key].shape:
+            raise ValueError(f"{key} has the shape {tuple(shape)}, expected {tuple(wanted[key].shape)}")
+        if isinstance(weight, Tensor):
+            _place(model, key, weight, placement)
+        else:
+            _place_packed(model, key, weight, placement)
         placed.add(key)
-        del tensor  # before the next one is read
+        del weight  # before the next one is asked for
     missing = sorted(key for key, value in wanted.items() if key not in placed and value.is_meta)
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if missing[3:] else "")
@@ -85,6 +83,15 @@ def _place(model: nn.Module, key: str, tensor: Tensor, placement: Placement) -> 
         module._parameters[leaf] = nn.Parameter(on_device.to(placement.dtype), requires_grad=False)
     else:
         setattr(module, leaf, on_device)
+
+
+def _place_packed(model: nn.Module, key: str, packed: Packed, placement: Placement) -> None:
+    name = key.rpartition(".")[0]
+    out_features, in_features = packed["codes"].shape
+    on_device = {part: tensor.to(placement.device) for part, tensor in packed.items()}
+    bias = model.get_submodule(name).bias
+    linear = QuantizedLinear(on_device, SCHEMES[FLOAT8_SCHEME], in_features, out_features, placement.dtype, bias)  # type: ignore[arg-type]
+    model.set_submodule(name, linear)
 
 
 def count_quantized(model: nn.Module) -> tuple[int, int]:

@@ -10,17 +10,20 @@ from typing import Literal
 from slipstream.core.atomic import write_json
 from slipstream.runs.layout import RunDir
 
+MIB = "MiB"
 State = Literal["created", "running", "finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A run's state. `done` of `total` counts within `phase`; `step` of `steps` counts updates."""
+    """A run's state. `done` of `total` counts within `phase`, in `unit` ("MiB", or "" for things); `step` of `steps`
+    counts updates."""
 
     state: State = "created"
     phase: str = ""
     done: int = 0
     total: int = 0
+    unit: str = ""
     step: int = 0
     steps: int = 0
     loss: float | None = None
@@ -30,6 +33,13 @@ class Progress:
     memory_gib: float | None = None
     message: str = ""
     """The error of a failed run, as a door prints it."""
+
+
+def counted(progress: Progress) -> str:
+    """How far the phase is, in words: `3/8`, or `2.4/11.5 GiB`."""
+    if progress.unit == MIB:
+        return f"{progress.done / 1024:.1f}/{progress.total / 1024:.1f} GiB"
+    return f"{progress.done}/{progress.total}"
 
 
 def write_progress(run: RunDir, progress: Progress) -> None:

@@ -70,7 +70,7 @@ def caption_warnings(captions: Sequence[str], parts: ModelParts) -> Iterator[str
     """
     suspects = [caption for caption in captions if len(caption.encode()) > MAX_TOKENS - _TEMPLATE_TOKENS]
     if suspects:
-        tokenizer = load_tokenizer(parts.folders["tokenizer"])
+        tokenizer = load_tokenizer(parts.paths["tokenizer"])
         counts = {caption: num_tokens(tokenizer, caption) for caption in suspects}
         cut = {caption: count for caption, count in counts.items() if count > MAX_TOKENS}
         if cut:

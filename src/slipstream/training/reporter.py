@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from statistics import median
 from typing import Any
 
@@ -14,7 +14,7 @@ from slipstream.core.atomic import write_json
 from slipstream.core.quiet import quiet_imports
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import MetricsWriter, truncate_after
-from slipstream.runs.progress import Progress, State, write_progress
+from slipstream.runs.progress import MIB, Progress, State, write_progress
 from slipstream.runs.validation import LEVEL, append_row, level_keys
 
 TRAINING = "training"
@@ -68,8 +68,10 @@ class Reporter:
             raise KeyboardInterrupt
 
     @contextmanager
-    def phase(self, name: str, total: int = 0, *, may_stop: bool = True) -> Iterator[Callable[[int, int], None]]:
-        """Time a phase; yields `tick(done, total)` for its progress.
+    def phase(
+        self, name: str, total: int = 0, *, may_stop: bool = True, unit: str = ""
+    ) -> Iterator[Callable[[int, int], None]]:
+        """Time a phase; yields `tick(done, total)` for its progress, in `unit` where these are no things ("MiB").
 
         Raises:
             KeyboardInterrupt: a stop was asked for before it or at a tick before the last; not with `may_stop` off.
@@ -83,7 +85,7 @@ class Reporter:
                 self.stop_if_asked()
 
         before = self.progress
-        self._set(phase=name, done=0, total=total, force=True)
+        self._set(phase=name, done=0, total=total, unit=unit, force=True)
         started = time.perf_counter()
         try:
             yield tick
@@ -92,7 +94,18 @@ class Reporter:
             self.timings[name] += seconds
             if self._recent:
                 self._side_seconds += seconds
-            self._set(phase=before.phase, done=before.done, total=before.total)
+            self._set(phase=before.phase, done=before.done, total=before.total, unit=before.unit)
+
+    @contextmanager
+    def byte_phase(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """A phase that reads weights; yields `tick(bytes, bytes in all)`."""
+        with self.phase(name, unit=MIB) as tick:
+            yield lambda done, total: tick(done >> 20, max(1, total >> 20))
+
+    def download(self, what: str, total: int) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A phase that fetches `total` MiB from the hub."""
+        self.log(f"{what}: {total / 1024:.2f} GiB")
+        return self.phase(what, total, unit=MIB)
 
     def start_training(self, first_step: int) -> None:
         """Open metrics at the step training goes on from; lines after it are written again."""

@@ -16,6 +16,7 @@ from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
 from slipstream.models.z_image.family import ZImage
+from slipstream.models.z_image.hub import OnDownload
 from slipstream.models.z_image.names import block_linears
 from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
@@ -79,7 +80,7 @@ class Setting:
         """One line per choice: model parts, adapter, device, precision, attention."""
         facts = VARIANTS[self.config.model.variant]
         lines = [f"model: {self.config.model.name_or_path} ({facts.label})"]
-        lines += [f"  {line}" for line in self.model.parts.describe()]
+        lines += [f"  {line}" for line in self.model.describe()]
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
             self._checkpointing_line(), self.optimizer.line, *update_lines(self.config), *side_lines(self.config),
@@ -118,8 +119,8 @@ class Setting:
         return f"training adapter: none needed ({self.config.model.variant} is trained as it is)"
 
 
-def settle(config: RunConfig) -> Setting:
-    """Find and check everything a config names; loads no weights.
+def settle(config: RunConfig, on_download: OnDownload | None = None) -> Setting:
+    """Find and check everything a config names; loads no weights. `on_download` is told what comes from the hub.
 
     Raises:
         SlipstreamError: something is missing or does not fit this machine.
@@ -130,13 +131,13 @@ def settle(config: RunConfig) -> Setting:
     root = cache_root(config)
     adapter = adapter_source(config.model)
     compute = settle_compute(config)
-    model = settle_model(config.model.name_or_path, extras_source(config.model), compute)
-    chosen_linears(config, block_linears(model.parts.folders["transformer"]))
+    model = settle_model(config.model.name_or_path, extras_source(config.model), compute, on_download)
+    chosen_linears(config, block_linears(model.parts.paths["transformer"]))
     return Setting(
         config=config,
         compute=compute,
         model=model,
-        adapter=resolve_adapter(adapter) if adapter is not None else None,
+        adapter=resolve_adapter(adapter, on_download=on_download) if adapter is not None else None,
         start=settle_start(config.target.start_from),
         dataset=dataset,
         latent_cache=TensorCache(root, "latents"),
@@ -172,9 +173,9 @@ def settle_compute(config: RunConfig) -> Compute:
     return choose_compute(config.job.device, config.quantization.transformer, config.quantization.text_encoder)
 
 
-def settle_model(name: str, extras: str, compute: Compute) -> ZImage:
+def settle_model(name: str, extras: str, compute: Compute, on_download: OnDownload | None = None) -> ZImage:
     """The model's parts, found."""
-    parts = resolve_parts(name, extras)
+    parts = resolve_parts(name, extras, on_download)
     return ZImage(
         parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype, compute.transformer_scheme,
         compute.text_encoder_scheme,

@@ -12,6 +12,7 @@ from slipstream.core.atomic import write_json
 from slipstream.core.errors import RunError
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.models.z_image.layout import pad_to_multiple
+from slipstream.models.z_image.transformer_file import open_transformer
 from slipstream.training.objective_settings import relative_work
 from slipstream.training.setting import Setting
 
@@ -50,8 +51,7 @@ def expected_seconds_per_step(setting: Setting) -> tuple[float, str]:
     known = _known(setting).get(_key(setting))
     if known is not None:
         return known * tokens, "from an earlier run on this machine"
-    folder = setting.model.parts.folders["transformer"]
-    parameters = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 2
+    parameters = open_transformer(setting.model.parts.paths["transformer"]).num_parameters
     return max(
         0.03, _PASSES * parameters * tokens / _flops(setting.compute.device)
     ), "a rough guess before the first run"
@@ -65,7 +65,7 @@ def _flops(device: torch.device) -> float:
 
 
 def _key(setting: Setting) -> str:
-    weights = weights_identity(setting.model.parts.folders["transformer"])
+    weights = weights_identity(setting.model.parts.paths["transformer"])
     key = f"{setting.compute.reasons[0].split(' (')[0]} {setting.compute.transformer_dtype} {weights[:12]}"
     scheme, checkpointing = setting.compute.transformer_scheme, setting.config.training.gradient_checkpointing
     key += f" {scheme}" if scheme else ""

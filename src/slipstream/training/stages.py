@@ -35,14 +35,14 @@ def prepare_features(setting: Setting, reporter: Reporter) -> Features:
     identity = setting.model.text_identity
     use = setting.config.training.text_encoder
     if use == "keep":
-        with reporter.phase("load text encoder"):
-            encoder = setting.model.load_text_encoder()
+        with reporter.byte_phase("load text encoder") as read:
+            encoder = setting.model.load_text_encoder(read)
         reporter.log("text encoder: stays loaded, captions are encoded at every step (training.text_encoder keep)")
         return _one_at_a_time(encoder)
     missing = count_missing_captions(setting.captions, identity, setting.text_cache)
     if missing:
-        with reporter.phase("load text encoder"):
-            encoder = setting.model.load_text_encoder()
+        with reporter.byte_phase("load text encoder") as read:
+            encoder = setting.model.load_text_encoder(read)
         with reporter.phase("encode captions", missing) as tick:
             encode_captions(setting.captions, encoder.encode, identity, setting.text_cache, tick)
         del encoder
@@ -108,8 +108,8 @@ def prepare_transformer(setting: Setting, reporter: Reporter, *, resumes: bool =
     Raises:
         AdapterError: TARGET means nothing in this model, or a file does not fit.
     """
-    with reporter.phase("load transformer"):
-        transformer = setting.model.load_transformer()
+    with reporter.byte_phase("load transformer") as read:
+        transformer = setting.model.load_transformer(read)
     for line in quantization_lines(transformer, setting.compute.transformer_scheme):
         reporter.log(line)
     adapter = no_training_adapter()

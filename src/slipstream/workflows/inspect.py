@@ -29,7 +29,7 @@ def check_config_datasets(config: RunConfig, kind: Kind | None = None) -> Datase
 
     settings = dataset_settings(config)
     parts = resolve_parts(config.model.name_or_path, extras_source(config.model))
-    tokenizer = (parts.folders["tokenizer"], f"the tokenizer of {config.model.name_or_path}")
+    tokenizer = (parts.paths["tokenizer"], f"the tokenizer of {config.model.name_or_path}")
     return _check(settings, config.training.batch_size, tokenizer, kind)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from slipstream.config.imports.reading import count, number
 from slipstream.config.imports.report import Report
 from slipstream.config.imports.rules import Rule, Spot, decide
-from slipstream.config.variants import VARIANTS, variant_named
+from slipstream.config.variants import VARIANTS, variant_hinted, variant_named
 from slipstream.core.errors import ConfigError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
@@ -154,11 +154,7 @@ def _num_falls(flags: Mapping[str, Any]) -> int:
 
 def variant_by_name(name: str) -> str:
     """The variant that a path or repository suggests."""
-    known = variant_named(name)
-    if known is not None:
-        return known
-    plain = re.sub(r"[^a-z]", "", name.lower())
-    return "de_turbo" if "deturbo" in plain else "turbo" if "turbo" in plain else "base"
+    return variant_named(name) or variant_hinted(name) or "base"
 
 
 def adapter_by_name(path: str) -> str:

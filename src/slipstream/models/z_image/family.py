@@ -27,16 +27,15 @@ from slipstream.models.z_image.loading import (
 from slipstream.models.z_image.prediction import TextBatch, predict_velocity
 from slipstream.models.z_image.resolve import ModelParts
 from slipstream.models.z_image.text import TextEncoder
+from slipstream.models.z_image.transformer_file import MODULE_ALIASES, StoredTransformer, open_transformer
 from slipstream.precision.checkpointing import RunBlock, run_directly
+from slipstream.precision.reading import Tick
+from slipstream.precision.schemes import FLOAT8_SCHEME
+
+__all__ = ["ADAPTER_ROOT", "MODULE_ALIASES", "ZImage", "predictor", "release_memory"]
 
 ADAPTER_ROOT = "layers"
 """Where LoRAs go unless a config says more: the main blocks. `target.blocks` counts in this list."""
-
-MODULE_ALIASES = {
-    "attention.qkv": ("attention.to_q", "attention.to_k", "attention.to_v"),
-    "attention.out": ("attention.to_out.0",),
-}
-"""Linears as the original layout and ComfyUI name them -> as diffusers does; `qkv` holds rows of q, k and v."""
 
 
 @dataclass(frozen=True)
@@ -56,37 +55,54 @@ class ZImage:
     @property
     def text_identity(self) -> str:
         """Identity of caption features: text encoder and tokenizer bytes, precision."""
-        folders = self.parts.folders
-        weights = f"{weights_identity(folders['text_encoder'])}:{weights_identity(folders['tokenizer'])}"
+        paths = self.parts.paths
+        weights = f"{weights_identity(paths['text_encoder'])}:{weights_identity(paths['tokenizer'])}"
         scheme = f":{self.text_encoder_scheme}" if self.text_encoder_scheme else ""
         return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}{scheme}"
 
     @property
     def latent_identity(self) -> str:
         """Identity of latents: VAE bytes, precision, posterior mode."""
-        return f"vae-mode:{weights_identity(self.parts.folders['vae'])}:{self.transformer_dtype}"
+        return f"vae-mode:{weights_identity(self.parts.paths['vae'])}:{self.transformer_dtype}"
 
-    def load_text_encoder(self) -> TextEncoder:
-        """Text encoder and tokenizer on the device."""
-        folders = self.parts.folders
-        model = load_text_encoder(
-            folders["text_encoder"], self.device, self.text_encoder_dtype, self.text_encoder_scheme
+    def describe(self) -> list[str]:
+        """Where each part comes from and lies, and how the transformer is stored."""
+        stored = open_transformer(self.parts.paths["transformer"])
+        line = f"transformer as stored: {stored.describe()}"
+        if stored.is_float8:
+            line += f"; {self._float8_use(stored)}"
+        return [*self.parts.describe(), line, *self.parts.notes]
+
+    def _float8_use(self, stored: StoredTransformer) -> str:
+        if self.transformer_scheme == FLOAT8_SCHEME and stored.keeps_codes:
+            return "its codes are kept as they are, with their scales in bf16"
+        if self.transformer_scheme is not None:
+            return f"made dense and packed in {self.transformer_scheme} anew: two roundings, bf16 weights lose less"
+        return (
+            f"made dense in {str(self.transformer_dtype).removeprefix('torch.')}; what float8 rounded away stays lost"
         )
-        return TextEncoder(model, load_tokenizer(folders["tokenizer"]), self.text_identity)
+
+    def load_text_encoder(self, tick: Tick | None = None) -> TextEncoder:
+        """Text encoder and tokenizer on the device; `tick(bytes read, bytes in all)`."""
+        paths = self.parts.paths
+        model = load_text_encoder(
+            paths["text_encoder"], self.device, self.text_encoder_dtype, self.text_encoder_scheme, tick
+        )
+        return TextEncoder(model, load_tokenizer(paths["tokenizer"]), self.text_identity)
 
     def load_codec(self) -> ImageCodec:
         """The VAE on the device, in the transformer's precision (as the pipeline runs it)."""
-        vae = load_vae(self.parts.folders["vae"], self.device, self.transformer_dtype)
+        vae = load_vae(self.parts.paths["vae"], self.device, self.transformer_dtype)
         return ImageCodec(vae, self.latent_identity)
 
-    def load_transformer(self) -> nn.Module:
-        """The transformer on the device, frozen."""
-        folder = self.parts.folders["transformer"]
-        return load_transformer(folder, self.device, self.transformer_dtype, self.transformer_scheme)
+    def load_transformer(self, tick: Tick | None = None) -> nn.Module:
+        """The transformer on the device, frozen; `tick(bytes read, bytes in all)`."""
+        place = self.parts.paths["transformer"]
+        return load_transformer(place, self.device, self.transformer_dtype, self.transformer_scheme, tick)
 
     def load_shift(self) -> SamplingShift:
         """The scheduler's shift."""
-        return load_sampling_shift(self.parts.folders["scheduler"])
+        return load_sampling_shift(self.parts.paths["scheduler"])
 
 
 def predictor(

@@ -1,12 +1,12 @@
-"""Loading the parts of a Z-Image model from resolved folders, frozen and in evaluation mode.
+"""Loading the parts of a Z-Image model from resolved folders or a single file, frozen and in evaluation mode.
 
-Transformer and text encoder are filled tensor by tensor (`precision.placing`), so that a quantized model never exists
-whole in bf16, and no model exists twice.
+Transformer and text encoder are filled tensor by tensor: read ahead (`precision.reading`), split or made dense where
+the file keeps them otherwise, packed or cast, and placed (`precision.placing`). So a quantized model never exists whole
+in bf16, and no model exists twice.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +15,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from slipstream.core.errors import ModelError
 from slipstream.core.quiet import quiet_imports
 from slipstream.flow.shift import resolution_shift
-from slipstream.precision.placing import Placement, place_weights, read_safetensors
+from slipstream.models.z_image.model_folder import read_config, weight_files, weight_headers
+from slipstream.models.z_image.transformer_file import FLOAT8, StoredTransformer, open_transformer
+from slipstream.precision.placing import Placement, Weight, place_weights
+from slipstream.precision.reading import Tick, pieces_of, read_ahead, read_piece
+from slipstream.precision.schemes import FLOAT8 as FLOAT8_DTYPE
+from slipstream.precision.schemes import FLOAT8_SCHEME, kept_float8
+
+__all__ = [
+    "SamplingShift", "load_sampling_shift", "load_text_encoder", "load_tokenizer", "load_transformer", "load_vae",
+    "may_be_quantized", "read_config", "weight_files",
+]  # fmt: skip
 
 BLOCKS = ("layers", "noise_refiner", "context_refiner")
 """The transformer's stacks of blocks: nearly all of its weights."""
@@ -37,25 +47,71 @@ def may_be_quantized(linear: str) -> bool:
     return linear.startswith(tuple(f"{stack}." for stack in BLOCKS)) and "adaLN" not in linear
 
 
-def load_transformer(folder: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None) -> nn.Module:
-    """The `ZImageTransformer2DModel` of a folder, its blocks' linears packed by `scheme` (see `precision.schemes`).
+def load_transformer(
+    place: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None, tick: Tick | None = None
+) -> nn.Module:
+    """The `ZImageTransformer2DModel` of a folder or a single file, its blocks' linears packed by `scheme`.
 
     Raises:
-        ModelError: the folder holds another model, or its weights do not fit its config.
+        ModelError: it is another model, or its weights do not fit its config.
     """
     with quiet_imports():
         from diffusers import ZImageTransformer2DModel
-    config = read_config(folder)
-    if config.get("_class_name") not in (None, "ZImageTransformer2DModel"):
-        raise ModelError(
-            f"this is a {config['_class_name']}, not a Z-Image transformer", where=str(folder),
-            fix="give a Z-Image model (ZImageTransformer2DModel) as model.name_or_path.",
-        )  # fmt: skip
-    with _load_errors("ZImageTransformer2DModel", folder):
+    stored = open_transformer(place)
+    with _load_errors("ZImageTransformer2DModel", place):
         with torch.device("meta"):
-            model = ZImageTransformer2DModel.from_config(config)
-        weights = read_safetensors(weight_files(folder))
-        return _filled(model, weights, Placement(device, dtype, scheme, may_be_quantized))
+            model = ZImageTransformer2DModel.from_config(stored.config)
+        _require_fit(model, stored)
+        placement = Placement(device, dtype, scheme, may_be_quantized)
+        return _filled(model, transformer_weights(stored, placement, tick), placement)
+
+
+def _require_fit(model: nn.Module, stored: StoredTransformer) -> None:
+    """Compare names and shapes before gigabytes are read.
+
+    Raises:
+        ValueError: a weight is missing, unknown, or of another shape; the message names some.
+    """
+    wanted = {key: tuple(value.shape) for key, value in (*model.named_parameters(), *model.named_buffers())}
+    found = {name: weight.shape for weight in stored.weights for name in weight.names}
+    for key, shape in found.items():
+        if key in wanted and shape != wanted[key]:
+            raise ValueError(f"{key} has the shape {shape}, expected {wanted[key]}")
+    if missing := [key for key, value in model.named_parameters() if key not in found and value.is_meta]:
+        raise ValueError(f"{len(missing)} weights are missing: {_some(missing)}")
+    if unknown := [key for key in found if key not in wanted]:
+        raise ValueError(f"{len(unknown)} weights have no place in this model: {_some(unknown)}")
+
+
+def transformer_weights(
+    stored: StoredTransformer, placement: Placement, tick: Tick | None = None
+) -> Iterator[tuple[str, Weight]]:
+    """(name in the model, weight) of every stored tensor, read once: fused ones split, float8 ones made dense.
+
+    Float8 codes are kept as they are where the linear is to be packed in float8 anyway.
+    """
+    scales = {weight: read_piece(weight.scale) for weight in stored.weights if weight.scale is not None}
+    tensors = read_ahead([w.piece for w in stored.weights], pinned=placement.device.type == "cuda", tick=tick)
+    for weight, tensor in zip(stored.weights, tensors, strict=True):
+        scale = scales.get(weight)
+        parts = tensor.chunk(len(weight.names)) if len(weight.names) > 1 else (tensor,)
+        per_row = scale is not None and scale.numel() > 1
+        for number, (name, part) in enumerate(zip(weight.names, parts, strict=True)):
+            mine = scale.flatten().chunk(len(parts))[number] if scale is not None and per_row else scale
+            yield name, part if weight.piece.stored.dtype not in FLOAT8 else _from_float8(name, part, mine, placement)
+        del tensor, parts, part
+
+
+def _from_float8(name: str, codes: torch.Tensor, scale: torch.Tensor | None, placement: Placement) -> Weight:
+    codes = codes.to(placement.device)
+    module, _, leaf = name.rpartition(".")
+    packed = placement.scheme == FLOAT8_SCHEME and leaf == "weight" and placement.chosen(module)
+    if packed and codes.dtype == FLOAT8_DTYPE:
+        return kept_float8(codes, torch.ones(1) if scale is None else scale)
+    if scale is None:
+        return codes.float()
+    factor = scale.to(placement.device).float().flatten()
+    return codes.float().mul_(factor if factor.numel() == 1 else factor.unsqueeze(1))
 
 
 def load_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -67,7 +123,9 @@ def load_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Modul
     return _frozen(vae, device)
 
 
-def load_text_encoder(folder: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None) -> nn.Module:
+def load_text_encoder(
+    folder: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None, tick: Tick | None = None
+) -> nn.Module:
     """The Qwen3 text encoder of a folder (without a language-model head), its layers' linears packed by `scheme`."""
     with quiet_imports():
         from accelerate import init_empty_weights
@@ -75,13 +133,10 @@ def load_text_encoder(folder: Path, device: torch.device, dtype: torch.dtype, sc
     with _load_errors("text encoder", folder):
         with init_empty_weights(include_buffers=False):  # rotary tables are made, not read
             model = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-        weights = map(_encoder_weight, read_safetensors(weight_files(folder)))
+        pieces = [piece for piece in pieces_of(weight_headers(folder)) if piece.key not in NOT_NEEDED]
+        names = [piece.key.removeprefix("model.") for piece in pieces]  # of a language model: the encoder inside it
+        weights = zip(names, read_ahead(pieces, pinned=device.type == "cuda", tick=tick), strict=True)
         return _filled(model, weights, Placement(device, dtype, scheme, lambda name: name.startswith("layers.")))
-
-
-def _encoder_weight(weight: tuple[str, Tensor]) -> tuple[str, Tensor]:
-    """A weight of a language model under its name in the encoder inside it."""
-    return weight[0].removeprefix("model."), weight[1]
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -131,51 +186,19 @@ def load_sampling_shift(folder: Path) -> SamplingShift:
     )
 
 
-def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    """The settings in a component's json file.
-
-    Raises:
-        ModelError: it is missing or cannot be read.
-    """
-    try:
-        return dict(json.loads((folder / name).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {name}: {error}", where=str(folder), fix="download the model again.") from error
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a component: those that its index names, or the only one.
-
-    Raises:
-        FileNotFoundError: there is none, or one that the index names is missing.
-        ValueError: there are several without an index.
-    """
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    if indices:
-        names = sorted(set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()))
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            raise FileNotFoundError(f"{len(missing)} of {len(names)} weight files are missing: {', '.join(missing)}")
-        return [folder / name for name in names]
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError("no safetensors file in it")
-    if len(files) > 1:
-        raise ValueError(f"{len(files)} safetensors files and no index that says how they belong together")
-    return files
-
-
-def _filled(model: nn.Module, weights: Iterable[tuple[str, Tensor]], placement: Placement) -> nn.Module:
-    unknown = [key for key in place_weights(model, weights, placement) if key not in NOT_NEEDED]
-    if unknown:
-        shown = ", ".join(unknown[:3]) + (", ..." if unknown[3:] else "")
-        raise ValueError(f"{len(unknown)} weights have no place in this model: {shown}")
+def _filled(model: nn.Module, weights: Iterable[tuple[str, Weight]], placement: Placement) -> nn.Module:
+    if unknown := place_weights(model, weights, placement):
+        raise ValueError(f"{len(unknown)} weights have no place in this model: {_some(unknown)}")
     return model.requires_grad_(False).eval()
 
 
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if names[3:] else "")
+
+
 @contextmanager
-def _load_errors(what: str, folder: Path) -> Iterator[None]:
-    """Whatever a library raises over a folder becomes a `ModelError` that names it."""
+def _load_errors(what: str, place: Path) -> Iterator[None]:
+    """Whatever a library raises over a folder or a file becomes a `ModelError` that names it."""
     with quiet_imports():
         try:
             yield
@@ -183,8 +206,8 @@ def _load_errors(what: str, folder: Path) -> Iterator[None]:
             raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(
-                f"cannot load the {what}: {error}", where=str(folder),
-                fix="the folder must hold config.json and matching safetensors; download it again.",
+                f"cannot load the {what}: {error}", where=str(place),
+                fix="it must hold all weights of one Z-Image model (a folder also its config.json); download it again.",
             ) from error  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""Names of the linears in a transformer's blocks, read from its config: patterns are checked before weights load."""
+"""Names of the linears in a transformer's blocks, told by its config: patterns are checked before weights load."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from slipstream.models.z_image.loading import read_config
+from slipstream.models.z_image.transformer_file import transformer_config
 
 PLAIN = (
     "attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0",
@@ -14,13 +14,13 @@ MODULATED = (*PLAIN, "adaLN_modulation.0")
 """Blocks that see the timestep."""
 
 
-def block_linears(folder: Path) -> list[str]:
-    """Every linear of the block lists of a `ZImageTransformer2DModel`, by name.
+def block_linears(place: Path) -> list[str]:
+    """Every linear of the block lists of the transformer in a folder or a single file, by name.
 
     Raises:
-        ModelError: the folder's config cannot be read.
+        ModelError: the folder's config or the file's header cannot be read.
     """
-    config = read_config(folder)
+    config = transformer_config(place)
     refiners, layers = int(config.get("n_refiner_layers", 2)), int(config.get("n_layers", 30))
     lists = (
         ("noise_refiner", refiners, MODULATED),
