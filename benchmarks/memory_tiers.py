@@ -39,6 +39,7 @@ from slipstream.config.run_config import RunConfig, parse_config  # noqa: E402
 from slipstream.core.atomic import write_json  # noqa: E402
 from slipstream.core.errors import DeviceError  # noqa: E402
 from slipstream.data.loader import TrainingBatch  # noqa: E402
+from slipstream.memory.levels import same_level  # noqa: E402
 from slipstream.models.z_image.family import predictor  # noqa: E402
 from slipstream.models.z_image.latents import ImageCodec  # noqa: E402
 from slipstream.models.z_image.loading import load_tokenizer  # noqa: E402
@@ -277,11 +278,13 @@ def random_adapter(bench: Bench, transformer: nn.Module) -> TrainingAdapter:
 def measure_training(bench: Bench, setting: Any, transformer: nn.Module, state: TrainingState, result: dict) -> None:
     """Updates at each resolution by itself, then at all of them in turn, as a training meets them."""
     config = setting.config
-    stack, result["blocks"] = fast_path(
-        transformer, bench.device, keep_inputs=config.training.gradient_checkpointing == "full"
-    )
+    kept = "input" if config.training.gradient_checkpointing == "full" else "everything"
+    fast, lines = fast_path(
+        transformer, state.lora, bench.device, levels_at=same_level(kept, len(transformer.layers))
+    )  # fmt: skip
+    result["blocks"] = "; ".join(lines)
     print(f"  {result['blocks']}", flush=True)
-    predict = predictor(transformer, training_blocks(setting), stack)
+    predict = fast.predict if fast is not None else predictor(transformer, training_blocks(setting))
     feature = bench.noise(CAPTION_TOKENS, transformer.config.cap_feat_dim)
     settings = step_settings(setting, lambda _: feature)
     texts = [feature] * config.training.batch_size

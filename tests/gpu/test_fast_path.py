@@ -9,38 +9,81 @@ from torch import Tensor
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 
 
+class Case:
+    """The tiny transformer on a device with a training adapter and a LoRA off its start, and a batch for it."""
+
+    def __init__(self, tiny, device: str, dtype: torch.dtype, *, fused: bool, folded: bool = False) -> None:
+        from slipstream.adapters.folding import FoldedBranches
+        from slipstream.adapters.inject import inject_lora, select_targets
+        from slipstream.adapters.training_adapter import attach_training_adapter
+        from slipstream.models.z_image.family import ZImage, predictor
+        from slipstream.models.z_image.resolve import TINY_ROOT, resolve_parts
+        from slipstream.training.fast_path import fast_path
+        from slipstream.training.gradients import FlatGradients
+
+        on = torch.device(device)
+        model = ZImage(resolve_parts("tiny/turbo", "tiny/turbo"), on, dtype, dtype).load_transformer()
+        adapter = attach_training_adapter(model, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
+        if folded:
+            FoldedBranches(adapter.branches, torch.device("cpu"))
+        linears = ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3", "adaLN_modulation.0")
+        self.lora = inject_lora(model, select_targets(model, "layers", linears), rank=8, alpha=8.0, seed=1)
+        generator = torch.Generator().manual_seed(2)
+        for parameter in self.lora.parameters():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+        self.flat = FlatGradients(self.lora.parameters())
+        self.predict = predictor(model)
+        if fused:
+            path, self.lines = fast_path(model, self.lora, on)
+            assert path is not None, self.lines
+            self.predict = path.predict
+        self.noisy = torch.randn(2, 16, 16, 16, generator=generator).to(device)
+        self.sigma = torch.tensor([0.3, 0.8], device=device)
+        self.texts = [tiny.features("a noto emoji of cat"), tiny.features("a blob emoji of fire")]
+
+    def gradients(self, *, between: bool = False) -> tuple[Tensor, Tensor]:
+        """(velocity, all gradients as one vector) of a step."""
+        self.flat.zero()
+        velocity = self.predict(self.noisy, self.sigma, self.texts)
+        if between:
+            with torch.no_grad(), self.lora.disabled():
+                self.predict(self.noisy, self.sigma, self.texts)
+        velocity.square().mean().backward()
+        found = torch.cat([parameter.grad.flatten().float() for parameter in self.lora.parameters()])
+        return velocity.detach().cpu(), found.cpu()
+
+
+def error(found: Tensor, exact: Tensor) -> float:
+    return float((found - exact).norm() / exact.norm())
+
+
 def test_fused_blocks_learn_what_the_modules_learn(tiny):
     """Gradients of a bf16 step on CUDA: the fused blocks are as near to fp32 on the CPU as the modules are."""
-    from slipstream.adapters.inject import inject_lora, select_targets
-    from slipstream.adapters.training_adapter import attach_training_adapter
-    from slipstream.models.z_image.family import ZImage, predictor
-    from slipstream.models.z_image.resolve import TINY_ROOT, resolve_parts
-    from slipstream.training.fast_path import fast_path
+    _, exact = Case(tiny, "cpu", torch.float32, fused=False).gradients()
+    by_modules = error(Case(tiny, "cuda", torch.bfloat16, fused=False).gradients()[1], exact)
+    for folded in (False, True):
+        by_stack = error(Case(tiny, "cuda", torch.bfloat16, fused=True, folded=folded).gradients()[1], exact)
+        print(f"error of LoRA gradients in bf16: modules {by_modules:.4f}, fused {by_stack:.4f} (folded: {folded})")
+        assert by_stack < 1.2 * by_modules
 
-    def gradients(device: str, dtype: torch.dtype, fused: bool) -> Tensor:
-        model = ZImage(resolve_parts("tiny/turbo", "tiny/turbo"), torch.device(device), dtype, dtype).load_transformer()
-        attach_training_adapter(model, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
-        names = select_targets(model, "layers", ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3"))
-        lora = inject_lora(model, names, rank=8, alpha=8.0, seed=1)
-        generator = torch.Generator().manual_seed(2)
-        for parameter in lora.parameters():
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
-        stack = None
-        if fused:
-            stack, line = fast_path(model, torch.device(device), keep_inputs=False)
-            assert stack is not None, line
-        noisy = torch.randn(2, 16, 16, 16, generator=generator).to(device)
-        sigma = torch.tensor([0.3, 0.8], device=device)
-        texts = [tiny.features("a noto emoji of cat"), tiny.features("a blob emoji of fire")]
-        velocity = predictor(model, stack=stack)(noisy, sigma, texts)
-        velocity.square().mean().backward()
-        return torch.cat([parameter.grad.flatten().float().cpu() for parameter in lora.parameters()])
 
-    exact = gradients("cpu", torch.float32, fused=False)
-    by_modules = (gradients("cuda", torch.bfloat16, fused=False) - exact).norm() / exact.norm()
-    by_stack = (gradients("cuda", torch.bfloat16, fused=True) - exact).norm() / exact.norm()
-    print(f"error of LoRA gradients in bf16: modules {by_modules:.4f}, fused {by_stack:.4f}")
-    assert by_stack < 1.2 * by_modules
+def test_graphs_replay_what_was_run_without_them(tiny):
+    """Three runs of a shape: without a graph, captured, replayed; with other predictions in between."""
+    case = Case(tiny, "cuda", torch.bfloat16, fused=True, folded=True)
+    assert any("one per shape" in line for line in case.lines), case.lines
+    velocity, exact = case.gradients()
+    for between in (False, False, True, True, False):
+        again, found = case.gradients(between=between)
+        assert error(again, velocity) < 1e-3
+        assert error(found, exact) < 5e-3
+    with torch.no_grad():
+        for parameter in case.lora.parameters():
+            parameter.mul_(0.5)
+    smaller, _ = case.gradients()
+    assert error(smaller, velocity) > 1e-2, "a replay reads the LoRA as it is now"
+    with torch.no_grad():
+        plain = [case.predict(case.noisy, case.sigma, case.texts) for _ in range(3)]
+    assert all(error(one.cpu(), smaller) < 5e-3 for one in plain)
 
 
 def test_a_training_on_cuda_takes_the_fused_blocks(tmp_path, monkeypatch):

@@ -51,8 +51,7 @@ def storages(value, found: dict[int, int]) -> dict[int, int]:
 
 def kept_bytes(level, case: Case) -> int:
     stack = stack_at(case, ("everything",) * len(case.blocks))
-    for linear in stack.blocks[0].linears:
-        linear.refresh()
+    stack.refresh()
     factors = torch.randn(case.x.shape[0], 4, case.x.shape[-1], generator=torch.Generator().manual_seed(1))
     cos, sin = case.layout.joint.cos[0, :, 0].contiguous(), case.layout.joint.sin[0, :, 0].contiguous()
     with torch.no_grad():

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
+from slipstream.adapters.folding import FoldedBranches
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.training_adapter import attach_training_adapter
 from slipstream.kernels.attention import plain_attention
+from slipstream.models.z_image.family import predictor
+from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.forward import modulated_block
 from slipstream.models.z_image.layout import RopeSpec, StreamLayout, build_layout
 from slipstream.models.z_image.resolve import TINY_ROOT
@@ -27,7 +30,9 @@ class Case:
     def __init__(self, transformer: nn.Module, batch: int) -> None:
         self.transformer = transformer
         time_width = transformer.layers[0].adaLN_modulation[0].in_features
-        attach_training_adapter(transformer, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
+        adapter = attach_training_adapter(transformer, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
+        assert adapter.branches is not None
+        self.adapter: BranchSet = adapter.branches
         names = select_targets(transformer, "layers", TARGETS)
         self.lora: BranchSet = inject_lora(transformer, names, rank=4, alpha=8.0, seed=1)
         generator = torch.Generator().manual_seed(2)
@@ -111,6 +116,54 @@ def test_it_takes_over_new_values_and_switches(fresh_transformer):
     assert agree([found], [expected], 1e-5)
 
 
+def test_a_folded_adapter_and_modulation_at_once_are_the_same(fresh_transformer):
+    case = Case(fresh_transformer, 2)
+    expected, gradients = case.by_modules()
+    FoldedBranches(case.adapter, CPU)
+    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
+    assert stack.fits_graphs, "one branch is left beside each adaLN: all blocks' at once"
+    found, own = case.by_stack(stack)
+    assert agree([found], [expected], 1e-5)
+    assert agree(own, gradients, 1e-4)
+    with torch.no_grad():
+        stack.refresh()
+        assert agree([stack(case.x, case.time, case.layout.joint)], [expected], 1e-5)
+
+
+def test_a_prediction_without_the_lora_in_between_leaves_the_gradients_as_they_were(fresh_transformer):
+    case = Case(fresh_transformer, 1)
+    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
+    _, expected = case.by_stack(stack)
+    stream = stack(case.x, case.time, case.layout.joint)
+    with torch.no_grad(), case.lora.disabled():
+        stack.refresh()
+        plain, _ = without_lora(case)
+        assert agree([stack(case.x, case.time, case.layout.joint)], [plain], 1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(case._gradients(stream), expected, strict=True))
+
+
+@pytest.mark.parametrize("lengths", [(20, 20), (20, 60)], ids=["one length", "two lengths"])
+def test_the_fast_predictor_equals_the_plain_one(fresh_transformer, lengths):
+    case = Case(fresh_transformer, 2)
+    generator = torch.Generator().manual_seed(5)
+    noisy = torch.randn(2, 16, 8, 12, generator=generator)
+    sigma = torch.tensor([0.2, 0.9])
+    width = fresh_transformer.cap_embedder[0].weight.shape[0]
+    texts = [torch.randn(length, width, generator=generator) for length in lengths]
+
+    def both(predict) -> tuple[Tensor, list[Tensor], Tensor]:
+        velocity = predict(noisy, sigma, texts)
+        gradients = torch.autograd.grad(velocity.square().sum(), case.lora.parameters())
+        with torch.no_grad(), case.lora.disabled():
+            return velocity.detach(), list(gradients), predict(noisy, sigma, texts)
+
+    velocity, gradients, plain = both(predictor(fresh_transformer))
+    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
+    found = both(FastPredictor(fresh_transformer, stack, None))
+    assert agree([found[0], found[2]], [velocity, plain], 1e-5)
+    assert agree(found[1], gradients, 1e-4)
+
+
 def without_lora(case: Case) -> tuple[Tensor, None]:
     with torch.no_grad():
         stream = case.x
@@ -120,6 +173,8 @@ def without_lora(case: Case) -> tuple[Tensor, None]:
 
 
 def test_the_cpu_trains_module_by_module_and_says_so(fresh_transformer):
-    stack, line = fast_path(fresh_transformer, CPU, keep_inputs=False)
-    assert stack is None
-    assert "CUDA" in line
+    names = select_targets(fresh_transformer, "layers", TARGETS)
+    lora = inject_lora(fresh_transformer, names, rank=4, alpha=8.0, seed=1)
+    path, lines = fast_path(fresh_transformer, lora, CPU)
+    assert path is None
+    assert "CUDA" in lines[0]

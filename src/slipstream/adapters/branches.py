@@ -64,20 +64,24 @@ class Branch(Protocol):
 
 
 class AdaptedLinear(nn.Module):
-    """A frozen linear with any number of branches; a disabled branch costs nothing and changes no bit."""
+    """A frozen linear with any number of branches; a disabled branch costs nothing and changes no bit.
+
+    `folded` names the roles whose branches are in the weight itself (see `folding`).
+    """
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
         self.branches = nn.ModuleDict()
+        self.folded: set[str] = set()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
         out = self.base(x)
         total = out
-        for module in self.branches.values():
+        for role, module in self.branches.items():
             branch = cast(Branch, module)
-            if not branch.enabled:
+            if not branch.enabled or role in self.folded:
                 continue
             addition = branch(x, out, self.base)
             if branch.training and branch.dropout.modules:

@@ -6,7 +6,7 @@ Its state is one of `absent`, `active` (training forward and held-out loss) and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import load_lora
+from slipstream.adapters.folding import FoldedBranches
 from slipstream.adapters.inject import inject_weights
 from slipstream.core.hashing import hash_file
 
@@ -28,6 +29,7 @@ class TrainingAdapter:
     source: str
     content_hash: str
     matched: str
+    folded: FoldedBranches | None = None
 
     @property
     def state(self) -> str:
@@ -42,7 +44,7 @@ class TrainingAdapter:
         if self.branches is None:
             yield
             return
-        with self.branches.disabled():
+        with self.branches.disabled(), self.folded.taken_out() if self.folded is not None else nullcontext():
             yield
 
 

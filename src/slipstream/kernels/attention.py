@@ -24,9 +24,10 @@ _WARM_UPS, _REPEATS = 2, 5
 
 @dataclass(frozen=True)
 class ChosenAttention:
-    """An attention function and one line that says what it is and why."""
+    """An attention function, its name, and one line that says what it is and why."""
 
     attend: Attend
+    name: str
     line: str
 
 
@@ -36,21 +37,26 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def fastest_attention(
-    device: torch.device, dtype: torch.dtype, *, heads: int, width: int, tokens: int
+    device: torch.device, dtype: torch.dtype, *, heads: int, width: int, tokens: int, known: str | None = None
 ) -> ChosenAttention:
-    """The fastest kernel, forward and backward, at this shape; a kernel that does not run here is passed over."""
-    times: dict[str, float] = {}
-    for name, backend in _BACKENDS.items():
-        try:
-            times[name] = _milliseconds(partial(_attend_with, backend), device, dtype, (1, heads, tokens, width))
-        except RuntimeError:
-            continue
+    """The fastest kernel, forward and backward, at this shape; a kernel that does not run here is passed over.
+
+    `known` is taken without a race where it runs: a training that is resumed must not change its kernel.
+    """
+    shape = (1, heads, tokens, width)
+    kernels = {name: partial(_attend_with, backend) for name, backend in _BACKENDS.items()}
+    if known in kernels and (took := _milliseconds(kernels[known], device, dtype, shape)) is not None:
+        return ChosenAttention(
+            kernels[known], known, f"attention: {known}, as before in this run ({took:.2f} ms at {tokens} tokens)"
+        )
+    times = {name: took for name, attend in kernels.items()
+             if (took := _milliseconds(attend, device, dtype, shape)) is not None}  # fmt: skip
     if not times:
-        return ChosenAttention(plain_attention, "attention: torch's own choice (no kernel could be timed)")
+        return ChosenAttention(plain_attention, "torch", "attention: torch's own choice (no kernel could be timed)")
     best = min(times, key=times.__getitem__)
     figures = ", ".join(f"{name} {value:.2f} ms" for name, value in sorted(times.items(), key=lambda pair: pair[1]))
     line = f"attention: {best} (timed forward and backward at {tokens} tokens: {figures})"
-    return ChosenAttention(partial(_attend_with, _BACKENDS[best]), line)
+    return ChosenAttention(kernels[best], best, line)
 
 
 def _attend_with(backend: SDPBackend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -58,8 +64,10 @@ def _attend_with(backend: SDPBackend, query: Tensor, key: Tensor, value: Tensor)
         return F.scaled_dot_product_attention(query, key, value)
 
 
-def _milliseconds(attend: Attend, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int]) -> float:
-    """Median time of a forward and backward pass on random values."""
+def _milliseconds(
+    attend: Attend, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int]
+) -> float | None:
+    """Median time of a forward and backward pass on random values; None where the kernel does not run here."""
     generator = torch.Generator(device).manual_seed(0)
     query, key, value, gradient = (
         torch.randn(shape, device=device, dtype=dtype, generator=generator) for _ in range(4)
@@ -69,7 +77,10 @@ def _milliseconds(attend: Attend, device: torch.device, dtype: torch.dtype, shap
     for number in range(_WARM_UPS + _REPEATS):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
-        torch.autograd.grad(attend(*leaves), leaves, gradient)
+        try:
+            torch.autograd.grad(attend(*leaves), leaves, gradient)
+        except RuntimeError:
+            return None
         end.record()
         end.synchronize()
         if number >= _WARM_UPS:

@@ -14,8 +14,10 @@ from slipstream.core.seeding import derive_seed
 from slipstream.data.loader import Loader
 from slipstream.models.z_image.family import predictor
 from slipstream.models.z_image.latents import ImageCodec
-from slipstream.precision.checkpointing import RunBlock, block_runner
+from slipstream.objectives.objective import Predict
+from slipstream.precision.checkpointing import RunBlock, block_runner, run_directly
 from slipstream.previews.render import Renderer
+from slipstream.reports.facts import read_object
 from slipstream.runs.layout import RunDir
 from slipstream.runs.validation import best_row, read_rows
 from slipstream.training.checkpoint import (
@@ -96,7 +98,10 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         reporter.log(line)
     features = prepare_features(setting, reporter)
     latents, codec = prepare_latents(setting, reporter)
-    adapted = prepare_transformer(setting, reporter, resumes=newest_step(run.checkpoints) > 0)
+    resumes = newest_step(run.checkpoints) > 0
+    adapted = prepare_transformer(
+        setting, reporter, resumes=resumes, attention=known_attention(setting, run) if resumes else None
+    )
     write_json(run.manifest, manifest(setting, adapted))
     state = fresh_state(setting.config, adapted.lora, setting.optimizer, setting.compute.device)
     save = setting.config.save
@@ -129,7 +134,7 @@ def preview_stage(
     """What draws the previews of the state's step; None where there are no prompts."""
     if not setting.pictures or codec is None:
         return None
-    predict = predictor(adapted.transformer)
+    predict = trained_predictor(adapted)
 
     def predict_or_stop(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
         reporter.stop_if_asked()  # a batch of large pictures takes minutes
@@ -183,7 +188,7 @@ def validation_stage(
         examples=setting.held_out.examples,
         latents=latents,
         features=features,
-        predict=predictor(adapted.transformer),
+        predict=trained_predictor(adapted),
         levels=panel.noise_levels,
         num_seeds=panel.num_seeds,
         patience=panel.patience,
@@ -191,6 +196,18 @@ def validation_stage(
         batch_size=max(previews_at_once(setting), setting.config.training.batch_size),
         device=setting.compute.device,
     )
+
+
+def trained_predictor(adapted: Adapted, run: RunBlock = run_directly) -> Predict:
+    """The prediction with everything attached: on the fast path, or module by module with `run` calling each block."""
+    return adapted.fast.predict if adapted.fast is not None else predictor(adapted.transformer, run)
+
+
+def known_attention(setting: Setting, run: RunDir) -> str | None:
+    """The attention kernel that the run has used so far on such a device."""
+    before = read_object(run.manifest)
+    same_device = before.get("device") == setting.compute.reasons[0]
+    return before.get("attention") if same_device else None
 
 
 def step_settings(setting: Setting, features: Features) -> StepSettings:
@@ -223,7 +240,7 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
     settings = step_settings(setting, prepared.features)
-    predict = predictor(prepared.adapted.transformer, training_blocks(setting), prepared.adapted.stack)
+    predict = trained_predictor(prepared.adapted, training_blocks(setting))
     diary = StepDiary(reporter, training.max_loss, training.gradient_accumulation / prepared.loader.batches_per_epoch)
 
     def update() -> None:

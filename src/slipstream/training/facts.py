@@ -54,6 +54,7 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "device": setting.compute.reasons[0],
         "choices": setting.describe(),
+        "attention": adapted.fast.attention if adapted.fast is not None else None,
         "model": {
             "variant": config.model.variant,
             "label": facts.label,

@@ -2,43 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import nn
 
-from slipstream.adapters.branches import AdaptedLinear, Branch
+from slipstream.adapters.branches import AdaptedLinear, Branch, BranchSet
 from slipstream.adapters.low_rank import LowRank
 from slipstream.kernels.attention import fastest_attention
-from slipstream.memory.levels import same_level
+from slipstream.memory.levels import LevelsAt
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
+from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.stack import BlockStack
 
 TOKENS = 2432
 """Tokens at which attention is timed: 768 x 768 with a caption of 128."""
 
 
-def fast_path(transformer: nn.Module, device: torch.device, *, keep_inputs: bool) -> tuple[BlockStack | None, str]:
-    """The block stack of a transformer with its branches attached, or None, and the reason.
+@dataclass(frozen=True)
+class FastPath:
+    """The blocks as one function, the prediction over them, and the name of the attention that was chosen."""
+
+    stack: BlockStack
+    predict: FastPredictor
+    attention: str
+
+
+def fast_path(
+    transformer: nn.Module, lora: BranchSet, device: torch.device, *, levels_at: LevelsAt | None = None,
+    attention: str | None = None,
+) -> tuple[FastPath | None, list[str]]:  # fmt: skip
+    """The fast path over a transformer with its branches attached, or None, and lines that say what was chosen and why.
 
     It takes plain LoRA (and a LoRA training adapter) beside bf16 weights on CUDA; everything else trains block by
     block, module by module, with the same result.
+
+    Args:
+        levels_at: what blocks keep for the backward pass.
+        attention: the kernel that this run has used so far; it is timed anew where that is None or does not run here.
     """
     obstacle = _obstacle(transformer, device)
     if obstacle is not None:
-        return None, f"blocks: module by module ({obstacle})"
+        return None, [f"blocks: module by module ({obstacle})"]
     blocks = list(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT)))
     heads = int(blocks[0].attention.heads)  # type: ignore[union-attr, arg-type]
     width = int(blocks[0].attention.norm_q.weight.shape[0])  # type: ignore[union-attr, index]
-    attention = fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS)
-    levels_at = same_level("input" if keep_inputs else "everything", len(blocks))
-    stack = BlockStack(blocks, [branches_of(block) for block in blocks], attention.attend, levels_at=levels_at)
+    chosen = fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS, known=attention)
+    stack = BlockStack(blocks, [branches_of(block) for block in blocks], chosen.attend, levels_at=levels_at)
     release_memory()  # the linears' first weights, which the joint matrices replaced
-    kept = (
-        "inputs are kept and blocks run again" if keep_inputs else "outputs of matrix products and attention are kept"
+    against = _obstacle_to_graphs(transformer, stack)
+    predict = FastPredictor(transformer, stack, lora.parameters() if against is None else None)
+    graphs = (
+        "CUDA graphs: one per shape, from its second batch on" if against is None else f"CUDA graphs: none ({against})"
     )
-    return stack, f"blocks: fused, with a backward pass by hand ({kept}); {attention.line}"
+    return FastPath(stack, predict, chosen.name), [
+        "blocks: fused, with a backward pass by hand", chosen.line, graphs,
+    ]  # fmt: skip
+
+
+def can_run_fast(transformer: nn.Module, device: torch.device) -> bool:
+    """Whether `fast_path` will take it."""
+    return _obstacle(transformer, device) is None
+
+
+def _obstacle_to_graphs(transformer: nn.Module, stack: BlockStack) -> str | None:
+    """What keeps predictions from being captured, or None."""
+    if not stack.fits_graphs:
+        return "adaLN has several branches, or not in every block"
+    if any(isinstance(part, AdaptedLinear) and not name.startswith(f"{ADAPTER_ROOT}.") for name, part in
+           transformer.named_modules()):  # fmt: skip
+        return "there are branches outside of the main blocks"
+    return None
 
 
 def _obstacle(transformer: nn.Module, device: torch.device) -> str | None:
@@ -66,10 +102,27 @@ def _hosts(module: nn.Module) -> Iterator[tuple[str, AdaptedLinear]]:
             yield name, part
 
 
-def branches_of(block: nn.Module) -> dict[str, list[LowRank]]:
-    """The branches of one block by the name of the linear they sit beside."""
-    return {
-        name: [cast(LowRank, branch) for branch in part.branches.values()]
-        for name, part in block.named_modules()
-        if isinstance(part, AdaptedLinear)
-    }
+def branches_of(block: nn.Module) -> dict[str, Mapping[str, LowRank]]:
+    """The branches of one block that are not folded, by the name of the linear they sit beside, then by role."""
+    found: dict[str, Mapping[str, LowRank]] = {}
+    for name, part in block.named_modules():
+        if isinstance(part, AdaptedLinear):
+            live = [role for role in part.branches if role not in part.folded]
+            found[name] = Live(part.branches, live)
+    return found
+
+
+class Live(Mapping[str, LowRank]):
+    """Some roles of a linear's branches, whichever branch holds the role at the moment."""
+
+    def __init__(self, branches: nn.ModuleDict, roles: Sequence[str]) -> None:
+        self._branches, self._roles = branches, tuple(roles)
+
+    def __getitem__(self, role: str) -> LowRank:
+        return cast(LowRank, self._branches[role])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._roles)
+
+    def __len__(self) -> int:
+        return len(self._roles)

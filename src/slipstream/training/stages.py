@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
+from slipstream.adapters.folding import FoldedBranches, can_be_folded, folded_bytes
 from slipstream.adapters.start import start_from
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.variants import adapter_source
@@ -16,15 +19,19 @@ from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
-from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
+from slipstream.memory.levels import Level, same_level
+from slipstream.models.z_image.family import ADAPTER_ROOT, MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
-from slipstream.models.z_image.stack import BlockStack
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
-from slipstream.training.fast_path import fast_path
+from slipstream.training.device import available_host_bytes, free_bytes
+from slipstream.training.fast_path import FastPath, can_run_fast, fast_path
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 from slipstream.training.target_stage import describe_lora, new_lora
+
+FOLDING_RESERVE = 32 * 2**30
+"""Bytes that must stay free on the GPU for activations, if the weights without the adapter are to lie there too."""
 
 Features = Callable[[str], Tensor]
 Latents = Callable[[Example, View], Tensor]
@@ -99,11 +106,15 @@ class Adapted:
     transformer: nn.Module
     adapter: TrainingAdapter
     lora: BranchSet
-    stack: BlockStack | None
+    fast: FastPath | None
 
 
-def prepare_transformer(setting: Setting, reporter: Reporter, *, resumes: bool = False) -> Adapted:
+def prepare_transformer(
+    setting: Setting, reporter: Reporter, *, resumes: bool = False, attention: str | None = None
+) -> Adapted:
     """Load the transformer, attach the training adapter, inject the LoRA, which a resumed run fills itself.
+
+    `attention` is the kernel that the run used before, where it did.
 
     Raises:
         AdapterError: TARGET means nothing in this model, or a file does not fit.
@@ -120,10 +131,34 @@ def prepare_transformer(setting: Setting, reporter: Reporter, *, resumes: bool =
     reporter.log(describe_lora(setting, lora))
     if setting.start is not None and not resumes:
         reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
-    keep_inputs = setting.config.training.gradient_checkpointing == "full"
-    stack, line = fast_path(transformer, setting.compute.device, keep_inputs=keep_inputs)
-    reporter.log(line)
-    return Adapted(transformer, adapter, lora, stack)
+    device = setting.compute.device
+    if can_run_fast(transformer, device):
+        adapter, line = fold_adapter(adapter, device)
+        reporter.log(line)
+    kept: Level = "input" if setting.config.training.gradient_checkpointing == "full" else "everything"
+    levels_at = same_level(kept, len(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT))))
+    fast, lines = fast_path(transformer, lora, device, levels_at=levels_at, attention=attention)
+    for line in lines:
+        reporter.log(line)
+    return Adapted(transformer, adapter, lora, fast)
+
+
+def fold_adapter(adapter: TrainingAdapter, device: torch.device) -> tuple[TrainingAdapter, str]:
+    """The training adapter added into the weights where there is room for the weights without it, and a line."""
+    if adapter.branches is None or not can_be_folded(adapter.branches):
+        return adapter, "training adapter: beside the weights" if adapter.branches else "training adapter: none to fold"
+    needed = folded_bytes(adapter.branches)
+    size = f"{needed / 2**30:.1f} GiB"
+    room = free_bytes(device) - needed - FOLDING_RESERVE
+    host = available_host_bytes()
+    if room < 0 and host < 1.5 * needed:
+        return adapter, f"training adapter: beside the weights (no room for the {size} that come back for previews)"
+    keep_on, where = (device, "the GPU") if room >= 0 else (torch.device("cpu"), "host memory")
+    folded = FoldedBranches(adapter.branches, keep_on)
+    return replace(adapter, folded=folded), (
+        f"training adapter: added into the weights (it costs no time; {size} of weights without it stay in {where} and "
+        "come back bit for bit for previews)"
+    )
 
 
 def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slipstream.models.z_image.forward import RunMainBlocks
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.loading import (
@@ -105,18 +104,16 @@ class ZImage:
         return load_sampling_shift(self.parts.paths["scheduler"])
 
 
-def predictor(
-    transformer: nn.Module, run: RunBlock = run_directly, stack: RunMainBlocks | None = None
-) -> Callable[[Tensor, Tensor, list[Tensor]], Tensor]:
+def predictor(transformer: nn.Module, run: RunBlock = run_directly) -> Callable[[Tensor, Tensor, list[Tensor]], Tensor]:
     """(noisy_BCHW, sigma_B, caption features (tokens, T) per sample) -> velocity_BCHW in fp32.
 
-    `run` calls each block (see `precision.checkpointing`), `stack` the main blocks as a whole in training passes.
+    `run` calls each block (see `precision.checkpointing`); `fast_predictor` is the same on the fast path.
     """
     weight = next(transformer.parameters())
     device, dtype = weight.device, weight.dtype
 
     def predict(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
-        return predict_velocity(transformer, noisy_BCHW, sigma_B, TextBatch.of(texts, device, dtype), run, stack)
+        return predict_velocity(transformer, noisy_BCHW, sigma_B, TextBatch.of(texts, device, dtype), run)
 
     return predict
 

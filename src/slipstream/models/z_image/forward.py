@@ -97,8 +97,8 @@ def network_output(
 ) -> Tensor:  # fmt: skip
     """The network's raw output (B, C, H, W) at network time `time_B` in [0, 1] (fp32; 0 = noise, 1 = clean).
 
-    `run` calls each block: directly, or so that its activations are made anew in the backward pass. Where gradients are
-    wanted and no token is masked, `stack` takes the main blocks as a whole.
+    `run` calls each block: directly, or so that its activations are made anew in the backward pass. Where no
+    token is masked, `stack` takes the main blocks as a whole.
     """
     model: Any = transformer
     key = f"{PATCH}-1"
@@ -111,7 +111,7 @@ def network_output(
     for block in model.noise_refiner:
         image = run(modulated_block, block, image, time_BD, layout.image, None)
     stream = torch.cat((image, context_BLD.type_as(image)), dim=1)
-    if stack is not None and layout.joint_mask is None and torch.is_grad_enabled():
+    if stack is not None and layout.joint_mask is None:
         stream = stack(stream, time_BD, layout.joint)
     else:
         for block in model.layers:

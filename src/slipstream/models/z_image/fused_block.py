@@ -14,7 +14,7 @@ Shape legend: B batch, S tokens, D width, R = B * S rows, H heads, E = D / H, F 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from slipstream.kernels.attended import Attended, attended
 from slipstream.kernels.attention import Attend
 from slipstream.kernels.row_output import Normed, RowOutput
 from slipstream.kernels.rows import row_operations
-from slipstream.models.z_image.fused_linear import FusedLinear, LowRankBranch
+from slipstream.models.z_image.fused_linear import Beside, FusedLinear
 
 QKV = ("attention.to_q", "attention.to_k", "attention.to_v")
 OUT = ("attention.to_out.0",)
@@ -83,11 +83,11 @@ class BlockMath:
     attend: Attend
 
 
-def fused_block(block: Any, branches: Mapping[str, Sequence[LowRankBranch]]) -> FusedBlock:
+def fused_block(block: Any, branches: Mapping[str, Beside]) -> FusedBlock:
     """A `ZImageTransformerBlock` with its branches by linear name (`attention.to_q`); its linears become views."""
 
     def fused(names: tuple[str, ...]) -> FusedLinear:
-        return FusedLinear([_plain(block, name) for name in names], [branches.get(name, ()) for name in names])
+        return FusedLinear([_plain(block, name) for name in names], [branches.get(name, {}) for name in names])
 
     norms = (block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2)
     return FusedBlock(

@@ -14,7 +14,7 @@ Shape legend: R rows (batch times tokens), K inputs, N outputs of all members, P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
@@ -22,6 +22,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from slipstream.kernels.copies import Copy
 from slipstream.kernels.row_output import Normed, RowOutput
 
 RANK_MULTIPLE = 64
@@ -39,17 +40,30 @@ class LowRankBranch(Protocol):
         """The factor on b a x."""
 
 
+Beside = Mapping[str, LowRankBranch]
+"""The branches beside a linear by role; it may come to hold other branches of the same roles and ranks."""
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where a branch sits: rows of N and ranks of P."""
 
-    branch: LowRankBranch
+    beside: Beside
+    role: str
     rows: slice
     ranks: slice
+    is_trained: bool
 
     @property
-    def is_trained(self) -> bool:
-        return self.branch.a.requires_grad
+    def branch(self) -> LowRankBranch:
+        """The branch that is there now."""
+        return self.beside[self.role]
+
+    @property
+    def factor(self) -> float:
+        """Its scale, or 0 while it is switched off."""
+        branch = self.branch
+        return branch.scale if branch.enabled else 0.0
 
 
 class FusedLinear:
@@ -58,11 +72,11 @@ class FusedLinear:
     The linears' weights become views of the joint matrix, so nothing is held twice and they work as before.
     """
 
-    def __init__(self, linears: Sequence[nn.Linear], branches: Sequence[Sequence[LowRankBranch]]) -> None:
+    def __init__(self, linears: Sequence[nn.Linear], beside: Sequence[Beside]) -> None:
         first = linears[0].weight
         self.num_inputs = first.shape[1]
         self.num_outputs = sum(linear.out_features for linear in linears)
-        self.places = _places(linears, branches)
+        self.places = _places(linears, beside)
         self.trained_ranks = max((place.ranks.stop for place in self.places if place.is_trained), default=0)
         ranks = max((place.ranks.stop for place in self.places), default=0)
         padded = -(-ranks // RANK_MULTIPLE) * RANK_MULTIPLE
@@ -86,13 +100,14 @@ class FusedLinear:
     def _up_NP(self) -> Tensor:
         return self.joint[: self.num_outputs, self.num_inputs :]
 
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Take over the branches' present values and switches."""
+    def copies(self) -> list[Copy]:
+        """What brings the joint matrix up to date with the branches and their switches."""
+        found = []
         for place in self.places:
             branch = place.branch
-            self._down_PK[place.ranks].copy_(branch.a)
-            self._up_NP[place.rows, place.ranks].copy_(branch.b * (branch.scale if branch.enabled else 0.0))
+            found.append(Copy(branch.a, self._down_PK[place.ranks], 1.0))
+            found.append(Copy(branch.b, self._up_NP[place.rows, place.ranks], place.factor))
+        return found
 
     def input_space(self, rows: int) -> RowOutput:
         """Empty (R, K + P) rows whose first K columns are the input's place."""
@@ -128,32 +143,38 @@ class FusedLinear:
         if not self.trained_ranks:
             return []
         d_y, d_h = space.dense, space.whole[:, self.num_outputs :][:, : self.trained_ranks]
-        down = _through_norm(d_h, x) if isinstance(x, Normed) else d_h.T @ x
-        up = d_y.T @ h_RP
+        down = _through_norm(d_h, x) if isinstance(x, Normed) else fp32_product(d_h.T, x)
         found: list[Tensor] = []
         for place in self.places:
-            branch = place.branch
             if place.is_trained:
-                factor = branch.scale if branch.enabled else 0.0
-                found += [down[place.ranks].to(branch.a.dtype), up[place.rows, place.ranks].to(branch.b.dtype) * factor]
+                up = fp32_product(d_y[:, place.rows].T, h_RP[:, place.ranks] * place.factor)
+                found += [down[place.ranks].to(place.branch.a.dtype), up.to(place.branch.b.dtype)]
         return found
+
+
+def fp32_product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right in fp32, as matrix units have it before they round."""
+    if left.device.type == "cuda" and left.dtype != torch.float32:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return left.float() @ right.float()
 
 
 def _through_norm(d_h_RP: Tensor, normed: Normed) -> Tensor:
     """d_h' (rows * inverse * factor) sample by sample, without making what is in brackets: d_h is thin."""
     batch = normed.factor.shape[0]
     thin = (d_h_RP.unflatten(0, (batch, -1)) * normed.inverse).to(d_h_RP.dtype)
-    parts = [thin[row].T @ normed.rows[row] * normed.factor[row] for row in range(batch)]
+    parts = [fp32_product(thin[row].T, normed.rows[row]) * normed.factor[row] for row in range(batch)]
     return parts[0] if batch == 1 else torch.stack(parts).sum(0)
 
 
-def _places(linears: Sequence[nn.Linear], branches: Sequence[Sequence[LowRankBranch]]) -> list[_Place]:
+def _places(linears: Sequence[nn.Linear], beside: Sequence[Beside]) -> list[_Place]:
     """The branches' places, trained ones first, so that their ranks stand together."""
     stops = accumulate(linear.out_features for linear in linears)
     rows = [slice(stop - linear.out_features, stop) for linear, stop in zip(linears, stops, strict=True)]
-    found = [(branch, own) for own, beside in zip(rows, branches, strict=True) for branch in beside]
-    found.sort(key=lambda pair: not pair[0].a.requires_grad)
-    ends = list(accumulate(branch.a.shape[0] for branch, _ in found))
+    found = [(own, role, span) for span, own in zip(rows, beside, strict=True) for role in own]
+    found.sort(key=lambda place: not place[0][place[1]].a.requires_grad)
+    ends = accumulate(own[role].a.shape[0] for own, role, _ in found)
     return [
-        _Place(branch, own, slice(end - branch.a.shape[0], end)) for (branch, own), end in zip(found, ends, strict=True)
+        _Place(own, role, span, slice(end - own[role].a.shape[0], end), own[role].a.requires_grad)
+        for (own, role, span), end in zip(found, ends, strict=True)
     ]

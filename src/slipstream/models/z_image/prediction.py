@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slipstream.models.z_image.forward import PATCH, RunMainBlocks, context_tokens, network_output
+from slipstream.models.z_image.forward import PATCH, context_tokens, network_output
 from slipstream.models.z_image.layout import RopeSpec, StreamLayout, build_layout, pad_to_multiple
 from slipstream.precision.checkpointing import RunBlock, run_directly
 
@@ -47,9 +47,8 @@ def layout_for(transformer: nn.Module, latents_BCHW: Tensor, text: TextBatch) ->
 
 
 def predict_velocity(
-    transformer: nn.Module, noisy_BCHW: Tensor, sigma_B: Tensor, text: TextBatch, run: RunBlock = run_directly,
-    stack: RunMainBlocks | None = None,
-) -> Tensor:  # fmt: skip
+    transformer: nn.Module, noisy_BCHW: Tensor, sigma_B: Tensor, text: TextBatch, run: RunBlock = run_directly
+) -> Tensor:
     """Predicted velocity (noise - clean), fp32, shape (B, C, H, W).
 
     Args:
@@ -57,10 +56,9 @@ def predict_velocity(
         sigma_B: noise level in [0, 1], fp32.
         text: caption features; captions of different lengths may share a batch.
         run: how each block is called (see `precision.checkpointing`).
-        stack: what takes the main blocks as a whole in training passes (see `stack.BlockStack`).
     """
     layout = layout_for(transformer, noisy_BCHW, text)
     context = context_tokens(transformer, text.hidden_BLT, text.is_text_BL, layout, run)
     dtype = text.hidden_BLT.dtype
-    output = network_output(transformer, noisy_BCHW.to(dtype), 1 - sigma_B.float(), context, layout, run, stack)
+    output = network_output(transformer, noisy_BCHW.to(dtype), 1 - sigma_B.float(), context, layout, run)
     return -output.float()

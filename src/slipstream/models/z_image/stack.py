@@ -8,16 +8,18 @@ Shape legend: B batch, S tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from slipstream.kernels.attention import Attend
+from slipstream.kernels.copies import CopyTable
 from slipstream.memory.levels import LevelsAt, same_level
 from slipstream.models.z_image.fused_block import (
     BlockMath,
+    Kept,
     cross_blocks,
     cross_blocks_backward,
     enter_block,
@@ -28,46 +30,91 @@ from slipstream.models.z_image.fused_block import (
     leave_block,
     leave_block_backward,
 )
-from slipstream.models.z_image.fused_linear import LowRankBranch
-from slipstream.models.z_image.keeping import shelve, unshelve
+from slipstream.models.z_image.fused_linear import Beside
+from slipstream.models.z_image.keeping import Shelved, shelve, unshelve
 from slipstream.models.z_image.layout import Rotary
+from slipstream.models.z_image.modulation import FusedModulation, modulation_of
 
 
 class BlockStack:
-    """Blocks with their low-rank branches, for training passes.
+    """Blocks with their low-rank branches, as one function.
 
     Args:
         blocks: `ZImageTransformerBlock`s with modulation; their linears become views of joint matrices.
-        branches: per block, linear name (`attention.to_q`) to the branches beside it.
+        branches: per block, linear name (`attention.to_q`) to the branches beside it by role.
         attend: the attention kernel.
         levels_at: what each block keeps for the backward pass, by shape; everything where it is left out.
     """
 
     def __init__(
-        self, blocks: Sequence[Any], branches: Sequence[Mapping[str, Sequence[LowRankBranch]]], attend: Attend, *,
+        self, blocks: Sequence[Any], branches: Sequence[Mapping[str, Beside]], attend: Attend, *,
         levels_at: LevelsAt | None = None,
     ) -> None:  # fmt: skip
-        self.modules = list(blocks)
         self.blocks = [fused_block(block, beside) for block, beside in zip(blocks, branches, strict=True)]
         self.math = BlockMath(int(blocks[0].attention.heads), float(blocks[0].attention_norm1.eps), attend)
         self.levels_at = levels_at or same_level("everything", len(self.blocks))
         self.norms_N4D = torch.stack([block.norms_4D for block in self.blocks])
         self.trained = [part for block in self.blocks for linear in block.linears for part in linear.trained]
+        self._modulation = modulation_of(blocks, branches)
+        self._linears = [linear for block in self.blocks for linear in block.linears]
+        self._table = CopyTable()
+        self._as_trained = False
 
     def __call__(self, x_BSD: Tensor, time_BD: Tensor, rotary: Rotary) -> Tensor:
-        """The stream after all blocks, with the branches as they are now. All captions have one padded length."""
-        for block in self.blocks:
-            for linear in block.linears:
-                linear.refresh()
+        """The stream after all blocks. All captions have one padded length.
+
+        With gradients the branches are taken as they are now; without, as they were at the last `refresh`.
+        """
+        if torch.is_grad_enabled():
+            self.refresh()
+            self._as_trained = True
         cos, sin = rotary.cos[0, :, 0].contiguous(), rotary.sin[0, :, 0].contiguous()
-        return _Stack.apply(self, x_BSD.contiguous(), self._factors(time_BD), cos, sin, *self.trained)
+        factors = self._factors(time_BD)
+        if torch.is_grad_enabled():
+            return _Stack.apply(self, x_BSD.contiguous(), factors, cos, sin, *self.trained)
+        return _run(self, x_BSD.contiguous(), factors, cos, sin, lambda kept: None)
+
+    def refresh(self) -> None:
+        """Take over the branches' present values and switches."""
+        self._as_trained = False
+        self._table.run([copy for part in (*self._linears, self._modulation) for copy in part.copies()])
+
+    def settle(self) -> None:
+        """Before a backward pass: the branches as they were in its forward pass, if others were used in between."""
+        if not self._as_trained:
+            self.refresh()
+            self._as_trained = True
+
+    @property
+    def fits_graphs(self) -> bool:
+        """Whether what it reads stays where it is from call to call."""
+        return isinstance(self._modulation, FusedModulation)
+
+    def factors(self) -> tuple[float, ...]:
+        """Scale or 0 of every branch: beside values and shapes all that a training pass depends on."""
+        return (self._modulation.factor, *(place.factor for linear in self._linears for place in linear.places))
 
     def _factors(self, time_BD: Tensor) -> Tensor:
         """(blocks, B, 4, D) fp32: the norms' weights times 1 + scale, tanh gate, 1 + scale and tanh gate."""
-        modulation = torch.stack([module.adaLN_modulation(time_BD) for module in self.modules]).float()
-        scale_msa, gate_msa, scale_mlp, gate_mlp = modulation.chunk(4, dim=-1)
+        scale_msa, gate_msa, scale_mlp, gate_mlp = self._modulation(time_BD).float().chunk(4, dim=-1)
         factors = torch.stack((1 + scale_msa, gate_msa.tanh(), 1 + scale_mlp, gate_mlp.tanh()), dim=2)
         return factors * self.norms_N4D.unsqueeze(1)
+
+
+def _run(
+    stack: BlockStack, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor, keep: Callable[[Kept], None]
+) -> Tensor:
+    """The blocks one after the other; `keep` gets what each backward pass needs."""
+    math, blocks = stack.math, stack.blocks
+    entry, space = enter_block(math, blocks[0], x, factors[0])
+    for number in range(len(blocks)):
+        kept = keep_block(math, blocks[number], entry, space, factors[number], cos, sin)
+        if number + 1 < len(blocks):
+            entry, space = cross_blocks(math, kept, factors[number], blocks[number + 1], factors[number + 1])
+        else:
+            x = leave_block(math, kept, factors[number])
+        keep(kept)
+    return x
 
 
 class _Stack(torch.autograd.Function):
@@ -77,23 +124,16 @@ class _Stack(torch.autograd.Function):
     def forward(
         ctx: Any, stack: BlockStack, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor, *trained: Tensor
     ) -> Tensor:
-        math, blocks = stack.math, stack.blocks
-        shelves = []
-        entry, space = enter_block(math, blocks[0], x, factors[0])
-        for number, level in enumerate(stack.levels_at(*x.shape[:2])):
-            kept = keep_block(math, blocks[number], entry, space, factors[number], cos, sin)
-            if number + 1 < len(blocks):
-                following = blocks[number + 1], factors[number + 1]
-                entry, space = cross_blocks(math, kept, factors[number], *following)
-            else:
-                x = leave_block(math, kept, factors[number])
-            shelves.append(shelve(level, kept))
+        shelves: list[Shelved] = []
+        levels = stack.levels_at(*x.shape[:2])
+        x = _run(stack, x, factors, cos, sin, lambda kept: shelves.append(shelve(levels[len(shelves)], kept)))
         ctx.stack, ctx.shelves = stack, shelves
         ctx.save_for_backward(factors, cos, sin)
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.stack.settle()
         math, blocks = ctx.stack.math, ctx.stack.blocks
         factors, cos, sin = ctx.saved_tensors
         _, wants_input, wants_factors, *_ = ctx.needs_input_grad

@@ -1,0 +1,88 @@
+"""The velocity prediction on the fast path: caption branches computed once, the blocks as a stack, CUDA graphs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slipstream.models.z_image.forward import context_tokens, network_output
+from slipstream.models.z_image.graphs import Graphs, Inputs
+from slipstream.models.z_image.layout import StreamLayout
+from slipstream.models.z_image.prediction import TextBatch, layout_for
+from slipstream.models.z_image.stack import BlockStack
+
+CONTEXT_BYTES = 512 * 2**20
+"""How much of the device the remembered caption branches may take."""
+
+
+class FastPredictor:
+    """(noisy_BCHW, sigma_B, caption features (tokens, T) per sample) -> velocity_BCHW in fp32.
+
+    Args:
+        transformer: frozen; embedders and refiners have no branches that are trained or switched.
+        stack: its main blocks.
+        parameters: what is trained, for the graphs; None runs without graphs.
+    """
+
+    def __init__(self, transformer: nn.Module, stack: BlockStack, parameters: Sequence[nn.Parameter] | None) -> None:
+        self._transformer = transformer
+        self._stack = stack
+        weight = next(transformer.parameters())
+        self._device, self._dtype = weight.device, weight.dtype
+        self._contexts: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+        self._graphs = Graphs(self._velocity, parameters) if parameters is not None else None
+        if self._graphs is not None:
+            self._graphs.before_backward = stack.settle
+
+    def __call__(self, noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
+        """See the class."""
+        batch = TextBatch.of(texts, self._device, self._dtype) if self._differ(texts) else None
+        if batch is not None:  # captions of different padded lengths: masked, block by block
+            layout = layout_for(self._transformer, noisy_BCHW, batch)
+            context = context_tokens(self._transformer, batch.hidden_BLT, batch.is_text_BL, layout)
+            return self._velocity((noisy_BCHW, sigma_B, context), layout)
+        context = torch.stack([self._context(text) for text in texts])
+        layout = self._layout(noisy_BCHW, context)
+        inputs = noisy_BCHW, sigma_B.float(), context
+        trains = torch.is_grad_enabled()
+        if not trains:
+            self._stack.refresh()
+        if self._graphs is None:
+            return self._velocity(inputs, layout)
+        key = tuple(noisy_BCHW.shape), noisy_BCHW.dtype, context.shape[1], self._stack.factors() if trains else None
+        return self._graphs.run(key, inputs, layout)
+
+    def _velocity(self, inputs: Inputs, layout: StreamLayout) -> Tensor:
+        noisy_BCHW, sigma_B, context_BLD = inputs
+        latents = noisy_BCHW.to(self._dtype)
+        output = network_output(self._transformer, latents, 1 - sigma_B, context_BLD, layout, stack=self._stack)
+        return -output.float()
+
+    def _layout(self, noisy_BCHW: Tensor, context_BLD: Tensor) -> StreamLayout:
+        lengths = (context_BLD.shape[1],) * len(context_BLD)
+        return layout_for(self._transformer, noisy_BCHW, TextBatch(context_BLD, lengths))
+
+    @torch.no_grad()
+    def _context(self, text: Tensor) -> Tensor:
+        """(L, D) of a caption, remembered by its features' identity."""
+        known = self._contexts.get(id(text))
+        if known is not None:
+            self._contexts.move_to_end(id(text))
+            return known[1]
+        batch = TextBatch.of([text], self._device, self._dtype)
+        nowhere: Any = torch.empty(1, 0, 2, 2, device=self._device)
+        layout = layout_for(self._transformer, nowhere, batch)
+        context = context_tokens(self._transformer, batch.hidden_BLT, batch.is_text_BL, layout)[0]
+        self._contexts[id(text)] = text, context
+        while sum(one.nbytes for _, one in self._contexts.values()) > CONTEXT_BYTES:
+            self._contexts.popitem(last=False)
+        return context
+
+    @staticmethod
+    def _differ(texts: list[Tensor]) -> bool:
+        """Whether the captions have more than one padded length."""
+        return len({-(-len(text) // 32) for text in texts}) > 1

@@ -1,0 +1,130 @@
+"""Predictions as CUDA graphs, captured per shape: a step at 512 x 512 would otherwise wait for its own launches.
+
+A training prediction is a pair of graphs, forward and backward, that share the memory of their activations; all
+training graphs share one pool, all predictions without gradients another, since no two of a kind are alive at once.
+A shape is run without a graph the first time, which warms every kernel up, and captured the second time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+Inputs = tuple[Tensor, ...]
+MOST_SHAPES = 48
+"""Graphs of each kind that are kept; the one that was not used for longest goes first."""
+
+
+@dataclass
+class _Forward:
+    """A captured prediction without gradients."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: Inputs
+    output: Tensor
+    held: Any
+
+
+@dataclass
+class _Pair(_Forward):
+    """A captured prediction with its backward pass, which adds to the parameters' `grad`."""
+
+    backward: torch.cuda.CUDAGraph
+    d_output: Tensor
+
+
+class Graphs:
+    """Runs a function by replaying graphs of it.
+
+    Args:
+        function: (inputs, held) to the output; only tensors in `inputs` change between calls of one key.
+        parameters: what the backward pass finds gradients for; each has a `grad` that stays where it is.
+    """
+
+    def __init__(self, function: Callable[[Inputs, Any], Tensor], parameters: Sequence[nn.Parameter]) -> None:
+        self._function = function
+        self._parameters = list(parameters)
+        self._pools = (torch.cuda.graph_pool_handle(), torch.cuda.graph_pool_handle())
+        self._known: OrderedDict[Hashable, _Forward | None] = OrderedDict()
+        self._anchor: Tensor | None = None
+        self.before_backward: Callable[[], None] = lambda: None
+        self.generation = 0
+
+    def run(self, key: Hashable, inputs: Inputs, held: Any) -> Tensor:
+        """The output for these inputs.
+
+        Args:
+            key: everything beside the inputs' values that the function depends on.
+            held: what the function also reads and must not be freed while the graph lives.
+        """
+        trains = torch.is_grad_enabled()
+        entry = self._entry((trains, key), inputs, held, trains)
+        if entry is None:
+            return self._function(inputs, held)
+        for static, given in zip(entry.inputs, inputs, strict=True):
+            static.copy_(given, non_blocking=True)
+        if not isinstance(entry, _Pair):
+            entry.graph.replay()
+            return entry.output.clone()
+        if self._anchor is None:
+            self._anchor = torch.zeros((), device=inputs[0].device, requires_grad=True)
+        return _Replay.apply(self, entry, self._anchor)
+
+    def _entry(self, key: Hashable, inputs: Inputs, held: Any, trains: bool) -> _Forward | None:
+        if key not in self._known:
+            self._known[key] = None
+            return None
+        entry = self._known[key]
+        if entry is None:
+            entry = self._capture_pair(inputs, held) if trains else self._capture(inputs, held)
+            self._known[key] = entry
+        self._known.move_to_end(key)
+        while len(self._known) > 2 * MOST_SHAPES:
+            self._known.popitem(last=False)
+        return entry
+
+    def _capture(self, inputs: Inputs, held: Any) -> _Forward:
+        static, graph = tuple(given.clone() for given in inputs), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pools[1], capture_error_mode="thread_local"):
+            output = self._function(static, held)
+        return _Forward(graph, static, output, held)
+
+    def _capture_pair(self, inputs: Inputs, held: Any) -> _Pair:
+        static, graph, backward = (
+            tuple(given.clone() for given in inputs),
+            torch.cuda.CUDAGraph(),
+            torch.cuda.CUDAGraph(),
+        )
+        with torch.cuda.graph(graph, pool=self._pools[0], capture_error_mode="thread_local"):
+            output = self._function(static, held)
+        d_output = torch.empty_like(output)
+        with torch.cuda.graph(backward, pool=self._pools[0], capture_error_mode="thread_local"):
+            found = torch.autograd.grad(output, self._parameters, d_output, allow_unused=True)
+            pairs = [(own.grad, new) for own, new in zip(self._parameters, found, strict=True) if new is not None]
+            torch._foreach_add_([cast(Tensor, grad) for grad, _ in pairs], [new for _, new in pairs])
+        return _Pair(graph, static, output.detach(), held, backward, d_output)
+
+
+class _Replay(torch.autograd.Function):
+    """Replays the forward graph, and the backward graph when the gradient arrives."""
+
+    @staticmethod
+    def forward(ctx: Any, graphs: Graphs, pair: _Pair, anchor: Tensor) -> Tensor:
+        graphs.generation += 1
+        ctx.graphs, ctx.pair, ctx.generation = graphs, pair, graphs.generation
+        pair.graph.replay()
+        return pair.output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        if ctx.generation != ctx.graphs.generation:
+            raise RuntimeError("another training prediction ran before the backward pass of this one")
+        ctx.graphs.before_backward()
+        ctx.pair.d_output.copy_(gradients[0])
+        ctx.pair.backward.replay()
+        return None, None, None

@@ -1,0 +1,42 @@
+"""A folded adapter acts without being there, and leaves no trace when it is taken out."""
+
+from __future__ import annotations
+
+import torch
+
+from slipstream.adapters.folding import FoldedBranches, can_be_folded, folded_bytes
+from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter
+from slipstream.models.z_image.family import predictor
+from slipstream.models.z_image.resolve import TINY_ROOT
+
+CPU = torch.device("cpu")
+ADAPTER = TINY_ROOT / "adapters" / "training_adapter_v2.safetensors"
+
+
+def test_it_predicts_as_the_live_adapter_and_comes_out_bit_for_bit(tiny, fresh_transformer):
+    noisy, sigma = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([0.6])
+    texts = [tiny.features("a noto emoji of cat")]
+
+    @torch.no_grad()
+    def predicted() -> torch.Tensor:
+        return predictor(fresh_transformer)(noisy, sigma, texts)
+
+    bare = predicted()
+    adapter = attach_training_adapter(fresh_transformer, ADAPTER)
+    assert adapter.branches is not None
+    assert can_be_folded(adapter.branches)
+    live = predicted()
+    weights = {name: host.base.weight.detach().clone() for name, host in adapter.branches.hosts.items()}
+    folded = TrainingAdapter(
+        adapter.branches, adapter.source, adapter.content_hash, adapter.matched, FoldedBranches(adapter.branches, CPU)
+    )
+    assert folded_bytes(adapter.branches) == sum(weight.nbytes for weight in weights.values())
+    once = predicted()
+    torch.testing.assert_close(once, live, rtol=1e-4, atol=1e-5)
+    assert (once - bare).norm() > 0.01 * bare.norm()
+    assert folded.state == "active"
+    with folded.removed():
+        assert folded.state == "removed"
+        assert torch.equal(predicted(), bare)
+        assert all(torch.equal(adapter.branches.hosts[name].base.weight, w) for name, w in weights.items())
+    assert torch.equal(predicted(), once)
