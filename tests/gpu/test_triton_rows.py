@@ -188,9 +188,11 @@ def test_query_key_and_value(dtype, heads, width, float8, with_columns, by_head)
 def test_swiglu(dtype, hidden, float8, with_columns):
     up, d_hidden = on_device(dtype, (BATCH, TOKENS, 2 * hidden), (BATCH, TOKENS, hidden))
     both(lambda rows, out: [rows.swiglu(up, out)], dtype, hidden, float8, with_columns)
-    both(
-        lambda rows, out: [rows.swiglu_backward(d_hidden, up, out)], dtype, 2 * hidden, float8, with_columns
-    )  # fmt: skip
+    for wants in (True, False):
+        both(
+            lambda rows, out, wants=wants: [rows.swiglu_backward(d_hidden, up, out, wants_hidden=wants)],
+            dtype, 2 * hidden, float8, with_columns,
+        )  # fmt: skip
 
 
 def test_rows_of_zeros_are_codes_of_zero():
@@ -207,11 +209,11 @@ def test_rows_of_zeros_are_codes_of_zero():
 def test_a_new_number_of_tokens_compiles_nothing():
     if INTERPRETED:
         pytest.skip("the interpreter compiles nothing")
-    from slipstream.kernels.rows_triton import heads, norms, swiglu
+    from slipstream.kernels.rows_triton import feed_forward, heads, norms
 
     def caches() -> list[int]:
         kernels = [norms._forward, norms._backward, heads._forward, heads._backward, heads._fill,
-                   swiglu._forward, swiglu._backward]  # fmt: skip
+                   feed_forward._forward, feed_forward._backward]  # fmt: skip
         return [len(next(iter(kernel.device_caches.values()))[0]) for kernel in kernels]
 
     found = []

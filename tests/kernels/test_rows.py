@@ -90,6 +90,8 @@ def test_swiglu_backward_is_autograd_s_and_makes_the_hidden_values_again():
     found, forward = output(2 * HIDDEN), output(HIDDEN)
     again = rows.swiglu_backward(d_hidden, up.detach(), found)
     rows.swiglu(up.detach(), forward)
+    assert again is not None
+    assert rows.swiglu_backward(d_hidden, up.detach(), output(2 * HIDDEN), wants_hidden=False) is None
     assert close(found.dense, expected.flatten(0, 1))
     assert close(again, hidden)
     assert close(again.flatten(0, 1), forward.dense)

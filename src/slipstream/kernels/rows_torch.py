@@ -146,12 +146,14 @@ def swiglu(up_BSF2: Tensor, out: RowOutput) -> None:
     write(torch.nn.functional.silu(gate) * value, out)
 
 
-def swiglu_backward(d_hidden_BSF: Tensor, up_BSF2: Tensor, out: RowOutput) -> Tensor:
-    """out = gradient (B, S, 2F) of `swiglu`; returns what `swiglu` put out, made again."""
+def swiglu_backward(
+    d_hidden_BSF: Tensor, up_BSF2: Tensor, out: RowOutput, *, wants_hidden: bool = True
+) -> Tensor | None:
+    """out = gradient (B, S, 2F) of `swiglu`; returns what `swiglu` put out, made again if it is wanted."""
     gate, value = up_BSF2.float().chunk(2, dim=-1)
     d_hidden = d_hidden_BSF.float()
     sigmoid = torch.sigmoid(gate)
     silu = gate * sigmoid
     d_gate = d_hidden * value * sigmoid * (1 + gate * (1 - sigmoid))
     write(torch.cat((d_gate, d_hidden * silu), dim=-1), out)
-    return (silu * value).type_as(up_BSF2)
+    return (silu * value).type_as(up_BSF2) if wants_hidden else None

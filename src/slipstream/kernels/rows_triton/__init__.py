@@ -5,6 +5,7 @@ and never for a number of tokens: a picture of a new shape compiles nothing. Sum
 gates) are kept per program and added up at the end, so they are the same in every run.
 """
 
+from slipstream.kernels.rows_triton.feed_forward import swiglu, swiglu_backward
 from slipstream.kernels.rows_triton.heads import fill, head_norm_rotate, head_norm_rotate_backward
 from slipstream.kernels.rows_triton.norms import (
     join,
@@ -14,7 +15,6 @@ from slipstream.kernels.rows_triton.norms import (
     norm_scale_backward,
     norm_scale_join_backward,
 )
-from slipstream.kernels.rows_triton.swiglu import swiglu, swiglu_backward
 
 __all__ = [
     "fill",

@@ -8,9 +8,8 @@ import triton.language as tl
 from torch import Tensor
 
 from slipstream.kernels.row_output import RowOutput
+from slipstream.kernels.rows_triton.launch import Launch, launch_of, options
 from slipstream.kernels.rows_triton.output import places, with_columns, write_row, write_scale
-
-_WARPS = 8
 
 
 @triton.jit
@@ -55,8 +54,9 @@ def head_norm_rotate(
         torch.empty(batch, tokens, heads, width, dtype=qkv_BSN.dtype, device=qkv_BSN.device) for _ in range(2)
     )
     _forward[(batch * tokens,)](
-        qkv_BSN, qkv_BSN.stride(1), *weights_E, cos_SP, sin_SP, query, key, tokens, eps, **_shape(heads, width)
-    )
+        qkv_BSN, qkv_BSN.stride(1), *weights_E, cos_SP, sin_SP, query, key, tokens, eps,
+        **_shape(launch_of("heads"), heads, width),
+    )  # fmt: skip
     return query, key
 
 
@@ -132,7 +132,7 @@ def head_norm_rotate_backward(
     gradients = [argument for part in d_qkv_BSHE for argument in _strided(part)]
     _backward[(batch * tokens,)](
         *gradients, qkv_BSN, qkv_BSN.stride(1), *weights_E, cos_SP, sin_SP, *places(out), tokens, eps,
-        **_shape(heads, width),
+        **_shape(launch_of("heads backward", out.codes), heads, width),
     )  # fmt: skip
 
 
@@ -156,7 +156,8 @@ def _fill(
 def fill(rows_BSHE: Tensor, out: RowOutput) -> None:
     """See `rows_torch.fill`."""
     batch, tokens, heads, width = rows_BSHE.shape
-    _fill[(batch * tokens,)](*_strided(rows_BSHE), *places(out), tokens, **_shape(heads, width))
+    shape = _shape(launch_of("fill", out.codes), heads, width)
+    _fill[(batch * tokens,)](*_strided(rows_BSHE), *places(out), tokens, **shape)
 
 
 def _strided(rows_BSHE: Tensor) -> tuple:
@@ -166,8 +167,7 @@ def _strided(rows_BSHE: Tensor) -> tuple:
     return rows, sample if rows.shape[0] > 1 else 0, token, head
 
 
-def _shape(heads: int, width: int) -> dict[str, int]:
-    return {
-        "HEADS": heads, "HEADS_BLOCK": triton.next_power_of_2(heads), "WIDTH": width,
-        "BLOCK": triton.next_power_of_2(width), "num_warps": _WARPS,
-    }  # fmt: skip
+def _shape(launch: Launch, heads: int, width: int) -> dict[str, int]:
+    heads_block, block = triton.next_power_of_2(heads), triton.next_power_of_2(width)
+    shape = {"HEADS": heads, "HEADS_BLOCK": heads_block, "WIDTH": width, "BLOCK": block}
+    return shape | options(launch, heads_block * block)

@@ -8,15 +8,10 @@ import triton.language as tl
 from torch import Tensor
 
 from slipstream.kernels.row_output import Normed, RowOutput
+from slipstream.kernels.rows_triton.launch import launch_of, options
 from slipstream.kernels.rows_triton.output import places, write_row
 
-PROGRAMS_FOR_SUMS = 264
-"""Programs that share the rows where sums over rows are wanted: two on each processor of an H100."""
 _NOWHERE = (None, 0, None, None, None)
-
-
-def _warps(block: int) -> int:
-    return max(1, min(16, block // 512))
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -50,7 +45,8 @@ def _forward(
 def _backward(
     d_x_ptr, d_x_stride, d_out_ptr, d_out_stride, x_ptr, x_stride, inverse_ptr, factor_ptr, factor_stride, d_joined_ptr,
     branch_ptr, branch_stride, gate_ptr, gate_stride, dense_ptr, dense_stride, codes_ptr, scale_ptr, columns_ptr,
-    factor_sums_ptr, gate_sums_ptr, tokens, rows, programs, eps, D: tl.constexpr, BLOCK: tl.constexpr,
+    factor_sums_ptr, gate_sums_ptr, tokens, rows, programs, eps,
+    D: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     sample = tl.program_id(1)
@@ -58,7 +54,7 @@ def _backward(
     factor_sums = tl.zeros((BLOCK,), tl.float32)
     gate_sums = tl.zeros((BLOCK,), tl.float32)
     first = program * rows
-    for token in range(first, tl.minimum(first + rows, tokens)):
+    for token in tl.range(first, tl.minimum(first + rows, tokens), num_stages=STAGES):
         inside = at < D
         row = sample.to(tl.int64) * tokens + token
         d_x = tl.load(d_x_ptr + row * d_x_stride + at, mask=inside, other=0.0).to(tl.float32)
@@ -100,7 +96,7 @@ def norm_scale(x_BSD: Tensor, factor_BD: Tensor, eps: float, out: RowOutput) -> 
     block = triton.next_power_of_2(width)
     _forward[(batch * tokens,)](
         x_BSD, x_BSD.stride(1), None, 0, None, 0, None, factor_BD, factor_BD.stride(0), inverse, *places(out),
-        tokens, eps, D=width, BLOCK=block, num_warps=_warps(block),
+        tokens, eps, D=width, BLOCK=block, **options(launch_of("norms", out.codes), block),
     )  # fmt: skip
     return Normed(x_BSD, inverse, factor_BD)
 
@@ -112,7 +108,7 @@ def join(x_BSD: Tensor, branch_BSD: Tensor, gate_BD: Tensor, eps: float) -> Tens
     block = triton.next_power_of_2(width)
     _forward[(batch * tokens,)](
         x_BSD, x_BSD.stride(1), branch_BSD, branch_BSD.stride(1), gate_BD, gate_BD.stride(0), joined,
-        None, 0, None, *_NOWHERE, tokens, eps, D=width, BLOCK=block, num_warps=_warps(block),
+        None, 0, None, *_NOWHERE, tokens, eps, D=width, BLOCK=block, **options(launch_of("norms"), block),
     )  # fmt: skip
     return joined
 
@@ -128,7 +124,7 @@ def join_norm_scale(
     _forward[(batch * tokens,)](
         x_BSD, x_BSD.stride(1), branch_BSD, branch_BSD.stride(1), gate_BD, gate_BD.stride(0), joined,
         factor_BD, factor_BD.stride(0), inverse, *places(out), tokens, eps,
-        D=width, BLOCK=block, num_warps=_warps(block),
+        D=width, BLOCK=block, **options(launch_of("norms", out.codes), block),
     )  # fmt: skip
     return Normed(joined, inverse, factor_BD)
 
@@ -136,7 +132,7 @@ def join_norm_scale(
 def norm_scale_backward(d_out_BSD: Tensor, d_x_BSD: Tensor, normed: Normed, d_factor_BD: Tensor | None) -> Tensor:
     """See `rows_torch.norm_scale_backward`."""
     d_joined = torch.empty_like(normed.rows, memory_format=torch.contiguous_format)
-    _launch_backward(d_x_BSD, (*_norm(d_out_BSD, normed), d_joined), _NO_BRANCH, 0.0, (d_factor_BD, None))
+    _launch_backward(d_x_BSD, (*_norm(d_out_BSD, normed), d_joined), _NO_BRANCH, None, 0.0, (d_factor_BD, None))
     return d_joined
 
 
@@ -144,7 +140,7 @@ def join_backward(
     d_joined_BSD: Tensor, branch_BSD: Tensor, gate_BD: Tensor, eps: float, out: RowOutput, d_gate_BD: Tensor | None
 ) -> None:
     """See `rows_torch.join_backward`."""
-    _launch_backward(d_joined_BSD, _NO_NORM, _branch(branch_BSD, gate_BD, out), eps, (None, d_gate_BD))
+    _launch_backward(d_joined_BSD, _NO_NORM, _branch(branch_BSD, gate_BD), out, eps, (None, d_gate_BD))
 
 
 def norm_scale_join_backward(
@@ -153,13 +149,13 @@ def norm_scale_join_backward(
 ) -> Tensor:  # fmt: skip
     """See `rows_torch.norm_scale_join_backward`."""
     d_joined = torch.empty_like(normed.rows, memory_format=torch.contiguous_format)
-    branch = _branch(branch_BSD, gate_BD, out)
-    _launch_backward(d_x_BSD, (*_norm(d_out_BSD, normed), d_joined), branch, eps, (d_factor_BD, d_gate_BD))
+    norm, branch = (*_norm(d_out_BSD, normed), d_joined), _branch(branch_BSD, gate_BD)
+    _launch_backward(d_x_BSD, norm, branch, out, eps, (d_factor_BD, d_gate_BD))
     return d_joined
 
 
 _NO_NORM = (None, 0, None, 0, None, None, 0, None)
-_NO_BRANCH = (None, 0, None, 0, *_NOWHERE)
+_NO_BRANCH = (None, 0, None, 0)
 
 
 def _norm(d_out: Tensor, normed: Normed) -> tuple:
@@ -167,23 +163,29 @@ def _norm(d_out: Tensor, normed: Normed) -> tuple:
     return d_out, d_out.stride(1), rows, rows.stride(1), normed.inverse, factor, factor.stride(0)
 
 
-def _branch(branch: Tensor, gate: Tensor, out: RowOutput) -> tuple:
-    return branch, branch.stride(1), gate, gate.stride(0), *places(out)
+def _branch(branch: Tensor, gate: Tensor) -> tuple:
+    return branch, branch.stride(1), gate, gate.stride(0)
 
 
-def _launch_backward(d_x: Tensor, norm: tuple, branch: tuple, eps: float, sums: tuple) -> None:
+def _launch_backward(
+    d_x: Tensor, norm: tuple, branch: tuple, out: RowOutput | None, eps: float,
+    sums: tuple[Tensor | None, Tensor | None],
+) -> None:  # fmt: skip
     """Run `_backward`; where sums are wanted a program takes many rows, otherwise one."""
     batch, tokens, width = d_x.shape
-    rows = triton.cdiv(tokens * batch, PROGRAMS_FOR_SUMS) if any(part is not None for part in sums) else 1
+    wants_sums = any(part is not None for part in sums)
+    kernel = "norms backward with sums" if wants_sums else "norms backward"
+    launch = launch_of(kernel, None if out is None else out.codes)
+    rows = triton.cdiv(tokens * batch, launch.programs) if wants_sums else 1
     programs, block = triton.cdiv(tokens, rows), triton.next_power_of_2(width)
     partial = [
         None if part is None else torch.empty(batch, programs, width, dtype=torch.float32, device=d_x.device)
         for part in sums
     ]
     _backward[(programs, batch)](
-        d_x, d_x.stride(1), *norm, *branch, *partial, tokens, rows, programs, eps,
-        D=width, BLOCK=block, num_warps=_warps(block),
+        d_x, d_x.stride(1), *norm, *branch, *(_NOWHERE if out is None else places(out)), *partial,
+        tokens, rows, programs, eps, D=width, BLOCK=block, STAGES=launch.stages, **options(launch, block),
     )  # fmt: skip
     for found, part in zip(partial, sums, strict=True):
-        if found is not None:
+        if found is not None and part is not None:
             torch.sum(found, dim=1, out=part)

@@ -240,8 +240,10 @@ def keep_block_backward(
     number = shape[0] * shape[1]
     d_hidden = block.down.backward_input(d_down)
     d_up = block.up.output_space(number)
-    hidden = rows.swiglu_backward(d_hidden.view(*shape[:2], -1), kept.up.view(*shape[:2], -1), d_up)
-    of_down = block.down.gradients(d_down, hidden.flatten(0, 1), kept.h_down)
+    hidden = rows.swiglu_backward(
+        d_hidden.view(*shape[:2], -1), kept.up.view(*shape[:2], -1), d_up, wants_hidden=bool(block.down.trained)
+    )
+    of_down = [] if hidden is None else block.down.gradients(d_down, hidden.flatten(0, 1), kept.h_down)
     d_normed = block.up.backward_input(d_up).view(shape)
     of_up = block.up.gradients(d_up, kept.joined, kept.h_up)
 

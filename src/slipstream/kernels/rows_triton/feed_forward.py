@@ -12,10 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from slipstream.kernels.row_output import RowOutput
+from slipstream.kernels.rows_triton.launch import Launch, launch_of, options
 from slipstream.kernels.rows_triton.output import places, with_columns, write_scale
-
-BLOCK = 2048
-_WARPS = 8
 
 
 @triton.jit
@@ -54,7 +52,8 @@ def _forward(
 def swiglu(up_BSF2: Tensor, out: RowOutput) -> None:
     """See `rows_torch.swiglu`."""
     batch, tokens, width = up_BSF2.shape
-    _forward[(batch * tokens,)](up_BSF2, up_BSF2.stride(1), *places(out), F=width // 2, **_launch(width // 2))
+    shape = _shape(launch_of("swiglu", out.codes), width // 2)
+    _forward[(batch * tokens,)](up_BSF2, up_BSF2.stride(1), *places(out), **shape)
 
 
 @triton.jit
@@ -74,7 +73,8 @@ def _backward(
         silu = gate * sigmoid
         d_gate = (d_hidden * value * sigmoid * (1.0 + gate * (1.0 - sigmoid))).to(dense_ptr.dtype.element_ty)
         d_value = (d_hidden * silu).to(dense_ptr.dtype.element_ty)
-        tl.store(hidden_ptr + row * F + at, (silu * value).to(hidden_ptr.dtype.element_ty), mask=inside)
+        if hidden_ptr is not None:
+            tl.store(hidden_ptr + row * F + at, (silu * value).to(hidden_ptr.dtype.element_ty), mask=inside)
         tl.store(dense_ptr + row * dense_stride + at, d_gate, mask=inside)
         tl.store(dense_ptr + row * dense_stride + F + at, d_value, mask=inside)
         if codes_ptr is not None:
@@ -84,16 +84,21 @@ def _backward(
         _codes_of_row(largest, row, dense_ptr, dense_stride, codes_ptr, scale_ptr, columns_ptr, 2 * F, BLOCK)
 
 
-def swiglu_backward(d_hidden_BSF: Tensor, up_BSF2: Tensor, out: RowOutput) -> Tensor:
+def swiglu_backward(
+    d_hidden_BSF: Tensor, up_BSF2: Tensor, out: RowOutput, *, wants_hidden: bool = True
+) -> Tensor | None:
     """See `rows_torch.swiglu_backward`."""
     batch, tokens, width = up_BSF2.shape
-    hidden = torch.empty(batch, tokens, width // 2, dtype=up_BSF2.dtype, device=up_BSF2.device)
+    hidden = None
+    if wants_hidden:
+        hidden = torch.empty(batch, tokens, width // 2, dtype=up_BSF2.dtype, device=up_BSF2.device)
     _backward[(batch * tokens,)](
-        d_hidden_BSF, d_hidden_BSF.stride(1), up_BSF2, up_BSF2.stride(1), hidden, *places(out), F=width // 2,
-        **_launch(width // 2),
+        d_hidden_BSF, d_hidden_BSF.stride(1), up_BSF2, up_BSF2.stride(1), hidden, *places(out),
+        **_shape(launch_of("swiglu backward", out.codes), width // 2),
     )  # fmt: skip
     return hidden
 
 
-def _launch(width: int) -> dict[str, int]:
-    return {"BLOCK": min(BLOCK, triton.next_power_of_2(width)), "num_warps": _WARPS}
+def _shape(launch: Launch, width: int) -> dict[str, int]:
+    piece = min(launch.piece, triton.next_power_of_2(width))
+    return {"F": width, "BLOCK": piece, **options(launch, piece)}
