@@ -8,9 +8,10 @@ import torch
 from slipstream.data.buckets import Bucket, bucket_for, choose_buckets
 from slipstream.data.cache import TensorCache
 from slipstream.data.crops import View, covered_box, crop_boxes, cropped_fraction
-from slipstream.data.encode import encode_latents, example_key
+from slipstream.data.encode import encode_latents
 from slipstream.data.images import read_image
 from slipstream.data.loader import fresh_latents
+from slipstream.data.pixel_batches import example_key
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import CropRule
 from slipstream.data.transforms import to_pixels

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import threading
+
 import pytest
 import torch
 
-from slipstream.core.errors import DataError
+from slipstream.core.errors import DataError, DiskFullError, ImageError
 from slipstream.data.cache import TensorCache, text_key
 from slipstream.data.crops import View
 from slipstream.data.dataset import build_dataset
@@ -15,9 +18,10 @@ from slipstream.data.encode import (
     count_missing_latents,
     encode_captions,
     encode_latents,
-    example_key,
 )
 from slipstream.data.images import read_image
+from slipstream.data.pixel_batches import Pace, example_key
+from slipstream.data.scan import reopen
 from slipstream.data.settings import DatasetSettings
 from slipstream.data.transforms import to_pixels
 
@@ -128,16 +132,119 @@ def test_latents_that_are_not_finite_name_the_picture(dataset, cache):
     assert count_missing_latents(data, "vae", cache) == 2
 
 
-def test_what_was_encoded_before_an_interruption_is_kept(dataset, encoder, cache):
-    data = dataset({(64, 64): 4})
+def picture_by_picture(pixels_B3HW):
+    """A batch's latents as they are, with the size of the batch in the last bits, as kernels may leave it there."""
+    return torch.nn.functional.avg_pool2d(pixels_B3HW, 8) + len(pixels_B3HW) * 1e-6
+
+
+def contents(cache):
+    return {path.name: path.read_bytes() for path in cache.root.rglob("*.safetensors")}
+
+
+SIZES = {(64, 64): 5, (96, 64): 3, (64, 128): 1}
+SMALL_BATCHES = Pace(pixels_at_once=2 * 64 * 64, num_readers=2)
+
+
+def test_a_bucket_passes_in_batches_of_bounded_size(dataset, cache):
+    data, shapes = dataset(SIZES), []
+
+    def encode(pixels_B3HW):
+        shapes.append(tuple(pixels_B3HW.shape))
+        return torch.nn.functional.avg_pool2d(pixels_B3HW, 8)
+
+    encode_latents(data, encode, "vae", cache, ignore, pace=SMALL_BATCHES)
+    assert sorted(shapes) == [(1, 3, 64, 64)] + [(1, 3, 64, 96)] * 3 + [(1, 3, 128, 64)] + [(2, 3, 64, 64)] * 2
+
+
+def test_together_is_one_by_one(dataset, encoder, tmp_path):
+    data = dataset(SIZES, flip_horizontal=True)
+    caches = []
+    for number, pace in enumerate((Pace(1, 1), Pace(1 << 20, 3), SMALL_BATCHES)):
+        caches.append(TensorCache(tmp_path / str(number), "latents"))
+        encode_latents(data, encoder.encode_images, "vae", caches[-1], ignore, pace=pace)
+    assert contents(caches[0]) == contents(caches[1]) == contents(caches[2])
+    assert len(contents(caches[0])) == 18
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 5, 8])
+def test_an_interrupted_filling_goes_on_with_the_same_bits(dataset, tmp_path, stop_at):
+    data = dataset(SIZES)
+    at_once, in_parts = TensorCache(tmp_path / "a", "latents"), TensorCache(tmp_path / "b", "latents")
+    encode_latents(data, picture_by_picture, "vae", at_once, ignore, pace=SMALL_BATCHES)
 
     def interrupt(done, total):
-        if done == 2:
+        if done == stop_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode_latents(data, encoder.encode_images, "vae", cache, interrupt)
-    assert fill(data, encoder, cache) == CacheReport(hits=2, encoded=2)
+        encode_latents(data, picture_by_picture, "vae", in_parts, interrupt, pace=SMALL_BATCHES)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read", "write"))]
+    there = contents(in_parts)
+    assert stop_at <= len(there) <= 9
+    assert count_missing_latents(data, "vae", in_parts) == 9 - len(there)
+    report = encode_latents(data, picture_by_picture, "vae", in_parts, ignore, pace=SMALL_BATCHES)
+    assert report == CacheReport(len(there), 9 - len(there))
+    assert contents(in_parts) == contents(at_once)
+
+
+def test_a_lost_entry_comes_back_with_the_same_bits(dataset, cache):
+    data = dataset({(64, 64): 4})
+    encode_latents(data, picture_by_picture, "vae", cache, ignore, pace=SMALL_BATCHES)
+    before = contents(cache)
+    path = cache.path(example_key(data.examples[1], View(), "vae"))
+    path.unlink()
+    report = encode_latents(data, picture_by_picture, "vae", cache, ignore, pace=SMALL_BATCHES)
+    assert report == CacheReport(3, 1)
+    assert contents(cache) == before
+
+
+def test_a_picture_that_changed_is_named_and_what_came_before_is_kept(dataset, folder, make, encoder, cache):
+    data = dataset({(64, 64): 6})
+    make("64x64_4.png", 64, 64, seed=99)
+    with pytest.raises(ImageError, match="changed") as caught:
+        encode_latents(data, encoder.encode_images, "vae", cache, ignore, pace=SMALL_BATCHES)
+    assert caught.value.where.endswith("64x64_4.png")
+    assert count_missing_latents(data, "vae", cache) == 2
+
+
+def test_the_picture_whose_latents_are_not_finite_is_named_among_its_neighbours(dataset, cache):
+    data = dataset({(64, 64): 4})
+
+    def encode(pixels_B3HW):
+        latents_BCHW = torch.nn.functional.avg_pool2d(pixels_B3HW, 8)
+        latents_BCHW[2:] = float("nan")
+        return latents_BCHW
+
+    with pytest.raises(DataError, match="not finite") as caught:
+        encode_latents(data, encode, "vae", cache, ignore)
+    assert caught.value.where.endswith("64x64_2.png")
+    assert count_missing_latents(data, "vae", cache) == 2
+
+
+def test_a_full_disk_ends_the_filling(dataset, encoder, cache, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data = dataset({(64, 64): 9})
+    monkeypatch.setattr("slipstream.data.cache.save_file", full)
+    with pytest.raises(DiskFullError):
+        encode_latents(data, encoder.encode_images, "vae", cache, ignore, pace=SMALL_BATCHES)
+    assert encoder.images < 9
+
+
+def test_a_picture_is_opened_once_for_all_its_buckets(folder, make, encoder, cache, monkeypatch):
+    for number in range(3):
+        make(f"{number}.png", 256, 256)
+    data = build_dataset([DatasetSettings(folder, (64, 128, 192), flip_horizontal=True)])
+    opened = []
+
+    def counted(image):
+        opened.append(image.path.name)
+        return reopen(image)
+
+    monkeypatch.setattr("slipstream.data.pixel_batches.reopen", counted)
+    assert fill(data, encoder, cache).encoded == 18
+    assert sorted(opened) == ["0.png", "1.png", "2.png"]
 
 
 def test_captions(encoder, cache):
@@ -156,3 +263,16 @@ def test_captions(encoder, cache):
 def test_features_that_are_not_finite_name_the_caption(cache):
     with pytest.raises(DataError, match="'a fox'"):
         encode_captions(["a fox"], lambda texts: [torch.tensor([[float("inf")]])], "qwen", cache, ignore)
+
+
+def test_captions_pass_in_the_batches_asked_for_and_lost_ones_in_the_same(encoder, cache):
+    captions = [f"{'x' * number}" for number in range(6)]
+    batches = [["x", "xxx"], ["", "xx", "xxxx", "xxxxx"]]
+    encode_captions(captions, encoder.encode_texts, "qwen", cache, ignore, lambda given: batches)
+    assert encoder.captions == ["x", "xxx", "", "xx", "xxxx", "xxxxx"]
+    cache.path(text_key("xxx", "qwen")).unlink()
+    encoder.captions.clear()
+    report = encode_captions(captions, encoder.encode_texts, "qwen", cache, ignore, lambda given: batches)
+    assert report == CacheReport(5, 1)
+    assert encoder.captions == ["x", "xxx"]
+    assert count_missing_captions(captions, "qwen", cache) == 0

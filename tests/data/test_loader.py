@@ -10,8 +10,9 @@ import torch
 from slipstream.core.errors import DataError
 from slipstream.data.cache import TensorCache, text_key
 from slipstream.data.crops import View
-from slipstream.data.encode import encode_captions, encode_latents, example_key
+from slipstream.data.encode import encode_captions, encode_latents
 from slipstream.data.loader import Loader, cached_features, cached_latents, fresh_latents
+from slipstream.data.pixel_batches import example_key
 from slipstream.data.sampler import BucketSampler
 
 

@@ -69,4 +69,4 @@ def test_a_picture_on_cuda_looks_like_the_one_on_the_cpu(tiny):
         shift_at=cuda.load_shift().at, device=torch.device("cuda"),
     )  # fmt: skip
     ((_, there),), ((_, here),) = render(renderer, [wanted]), render(tiny.renderer(), [wanted])
-    assert (there - here).abs().mean() < 0.03
+    assert (there.cpu() - here).abs().mean() < 0.03

@@ -9,8 +9,8 @@ from PIL import Image
 
 from slipstream.data.crops import View
 from slipstream.data.dataset import build_dataset
-from slipstream.data.encode import example_pixels
 from slipstream.data.loader import Loader
+from slipstream.data.pixel_batches import example_pixels
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.scan import reopen
 from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings

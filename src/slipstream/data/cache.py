@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
@@ -14,18 +18,25 @@ from slipstream.core.errors import DataError
 from slipstream.core.hashing import hash_text
 
 _NAME = "tensor"
+_SUFFIX = ".safetensors"
+_LONGEST_HEADER = 4096
+"""Headers here hold one tensor without metadata: about a hundred bytes."""
 
 
 @dataclass(frozen=True)
 class TensorCache:
-    """Tensors as `root/kind/ab/abcdef....safetensors`; several runs may share one root."""
+    """Tensors as `root/kind/ab/abcdef....safetensors`; several runs may share one root.
+
+    Files that were found whole are remembered by size and time, so that asking again costs no reading.
+    """
 
     root: Path
     kind: str
+    _whole: dict[str, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def path(self, key: str) -> Path:
         """The file of a key."""
-        return self.root / self.kind / key[:2] / f"{key}.safetensors"
+        return self.root / self.kind / key[:2] / f"{key}{_SUFFIX}"
 
     def get(self, key: str) -> Tensor | None:
         """The tensor of a key, or None; a damaged file is removed and counts as missing.
@@ -50,19 +61,44 @@ class TensorCache:
         Raises:
             DataError: the file may not be read.
         """
-        path = self.path(key)
+        path = f"{self.root}/{self.kind}/{key[:2]}/{key}{_SUFFIX}"  # thousands of keys: a Path costs more than the stat
         try:
-            with safe_open(path, framework="pt") as handle:
-                whole = list(handle.keys()) == [_NAME]
+            facts = os.stat(path)  # noqa: PTH116
+            state = (facts.st_size, facts.st_mtime_ns)
+            if self._whole.get(key) == state:
+                return True
+            with open(path, "rb", buffering=0) as handle:  # noqa: PTH123
+                whole = _is_whole(handle.read(_LONGEST_HEADER), facts.st_size)
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unreadable(path, error) from error
-        except SafetensorError:
-            whole = False
-        if not whole:
-            path.unlink(missing_ok=True)
+            raise _unreadable(self.path(key), error) from error
+        if whole:
+            self._whole[key] = state
+        else:
+            self.path(key).unlink(missing_ok=True)
         return whole
+
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that `has` denies; what no folder lists is not asked for one by one.
+
+        Raises:
+            DataError: the cache may not be read.
+        """
+        wanted = set(keys)
+        listed = {name for folder in {key[:2] for key in wanted} for name in self._names(folder)}
+        return {key for key in wanted if key not in listed or not self.has(key)}
+
+    def _names(self, folder: str) -> list[str]:
+        """The keys whose files a folder lists."""
+        path = self.root / self.kind / folder
+        try:
+            with os.scandir(path) as files:
+                return [file.name.removesuffix(_SUFFIX) for file in files]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def put(self, key: str, tensor: Tensor) -> None:
         """Store a tensor, atomically; not flushed, since a lost entry is made again.
@@ -82,6 +118,16 @@ class TensorCache:
             ) from error  # fmt: skip
         with atomic_path(path, durable=False) as temporary:
             save_file({_NAME: tensor.detach().cpu().contiguous()}, temporary)
+
+
+def _is_whole(start: bytes, size: int) -> bool:
+    """Whether a file of that size that starts so is a whole one of ours: header and length agree."""
+    try:
+        (length,) = struct.unpack("<Q", start[:8])
+        header = json.loads(start[8 : 8 + length])
+        return bool(list(header) == [_NAME] and size == 8 + length + header[_NAME]["data_offsets"][1])
+    except (struct.error, ValueError, TypeError, KeyError, IndexError):
+        return False
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

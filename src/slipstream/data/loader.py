@@ -16,8 +16,9 @@ from slipstream.data.buckets import CELL
 from slipstream.data.cache import TensorCache, text_key
 from slipstream.data.crops import View
 from slipstream.data.dataset import Dataset, Example
-from slipstream.data.encode import encode_example, example_key, example_pixels
+from slipstream.data.encode import encode_example
 from slipstream.data.masks import MaskReader
+from slipstream.data.pixel_batches import example_key, example_pixels
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.scan import reopen
 

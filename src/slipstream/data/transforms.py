@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -15,7 +16,14 @@ from slipstream.data.images import PIXELS_IDENTITY
 def to_pixels(
     image: Image.Image, bucket: Bucket, flip: bool, upside_down: bool = False, box: Box | None = None
 ) -> Tensor:
-    """An RGB picture as (3, H, W) float32 in [-1, 1], of the bucket's size.
+    """An RGB picture as (3, H, W) float32 in [-1, 1], of the bucket's size; arguments as for `to_levels`."""
+    return from_levels(torch.from_numpy(to_levels(image, bucket, flip, upside_down, box))[None])[0]
+
+
+def to_levels(
+    image: Image.Image, bucket: Bucket, flip: bool, upside_down: bool = False, box: Box | None = None
+) -> NDArray[np.uint8]:
+    """An RGB picture as (H, W, 3) bytes, of the bucket's size.
 
     Args:
         image: upright.
@@ -30,8 +38,14 @@ def to_pixels(
         fitted = fitted.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if upside_down:
         fitted = fitted.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    pixels_HW3 = torch.from_numpy(np.array(fitted, dtype=np.float32))
-    return (pixels_HW3 / 127.5 - 1.0).permute(2, 0, 1).contiguous()
+    return np.array(fitted, dtype=np.uint8)
+
+
+def from_levels(levels_BHW3: Tensor) -> Tensor:
+    """Bytes (B, H, W, 3) as pixels (B, 3, H, W), float32 in [-1, 1], on the same device."""
+    # a divisor of the same device: CUDA would turn a plain number into a factor, which rounds otherwise than the CPU
+    half = torch.full((), 127.5, device=levels_BHW3.device)
+    return (levels_BHW3.to(torch.float32) / half - 1.0).permute(0, 3, 1, 2).contiguous()
 
 
 def transform_identity(bucket: Bucket, flip: bool, upside_down: bool = False, box: Box | None = None) -> str:

@@ -51,7 +51,7 @@ def prepare_features(setting: Setting, reporter: Reporter) -> Features:
         with reporter.byte_phase("load text encoder") as read:
             encoder = setting.model.load_text_encoder(read)
         with reporter.phase("encode captions", missing) as tick:
-            encode_captions(setting.captions, encoder.encode, identity, setting.text_cache, tick)
+            encode_captions(setting.captions, encoder.encode, identity, setting.text_cache, tick, encoder.batches)
         del encoder
         release_memory()
     reporter.log(
@@ -88,7 +88,7 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
         for dataset in datasets:
             if ahead := count_missing_latents(dataset, identity, cache):
                 with reporter.phase("encode pictures", ahead) as tick:
-                    encode_latents(dataset, codec.encode, identity, cache, tick)
+                    encode_latents(dataset, codec.encode, identity, cache, tick, setting.compute.device)
     reporter.log(
         f"latents: {missing} encoded now, the rest from the cache" + (", some at every step" if uncached else "")
     )
