@@ -216,7 +216,7 @@ def test_the_picture_whose_latents_are_not_finite_is_named_among_its_neighbours(
         return latents_BCHW
 
     with pytest.raises(DataError, match="not finite") as caught:
-        encode_latents(data, encode, "vae", cache, ignore)
+        encode_latents(data, encode, "vae", cache, ignore, pace=Pace(1 << 20, 1))
     assert caught.value.where.endswith("64x64_2.png")
     assert count_missing_latents(data, "vae", cache) == 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from slipstream.models.z_image.layout import pad_to_multiple
@@ -17,7 +19,7 @@ def close(features: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def test_features_are_one_row_a_token_and_do_not_depend_on_neighbours(tiny):
-    together = tiny.text.encode(CAPTIONS)
+    together = replace(tiny.text, tokens_at_once=1024).encode(CAPTIONS)
     assert [len(feature) for feature in together] == [len(tiny.text.token_ids(caption)) for caption in CAPTIONS]
     assert all(feature.shape[1] == 128 for feature in together)
     for caption, feature in zip(CAPTIONS, together, strict=True):
@@ -28,22 +30,26 @@ def test_features_are_one_row_a_token_and_do_not_depend_on_neighbours(tiny):
 
 def test_captions_pass_together_longest_first_within_the_budget(tiny):
     captions = [f"a cat {'on a sofa ' * (number % 7)}{number}" for number in range(60)] + ["word " * 600]
-    batches = tiny.text.batches(captions)
+    encoder = replace(tiny.text, tokens_at_once=1024)
+    batches = encoder.batches(captions)
     assert sorted(caption for batch in batches for caption in batch) == sorted(captions)
-    assert batches == tiny.text.batches(captions[::-1])
+    assert batches == encoder.batches(captions[::-1])
     lengths = [[len(tiny.text.token_ids(caption)) for caption in batch] for batch in batches]
     flat = [length for batch in lengths for length in batch]
     assert flat == sorted(flat, reverse=True)
-    assert lengths[0] == [512]
-    assert all(len(batch) * batch[0] <= tiny.text.tokens_at_once for batch in lengths)
-    assert all((len(batch) + 1) * batch[0] > tiny.text.tokens_at_once for batch in lengths[:-1]), (
+    assert len(lengths[0]) == 2
+    assert lengths[0][0] == 512
+    assert tiny.text.batches(captions[:3]) == [[caption] for caption in captions[2::-1]]
+    assert all(len(batch) * batch[0] <= encoder.tokens_at_once for batch in lengths)
+    assert all((len(batch) + 1) * batch[0] > encoder.tokens_at_once for batch in lengths[:-1]), (
         "each is as full as can be"
     )
 
 
 def test_the_same_batch_gives_the_same_bits(tiny):
-    for batch in tiny.text.batches(CAPTIONS):
-        first, again = tiny.text.encode(batch), tiny.text.encode(batch)
+    encoder = replace(tiny.text, tokens_at_once=1024)
+    for batch in encoder.batches(CAPTIONS):
+        first, again = encoder.encode(batch), encoder.encode(batch)
         assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 

@@ -92,7 +92,7 @@ class ZImage:
     def load_codec(self) -> ImageCodec:
         """The VAE on the device, in the transformer's precision (as the pipeline runs it)."""
         vae = load_vae(self.parts.paths["vae"], self.device, self.transformer_dtype)
-        return ImageCodec(vae, self.latent_identity)
+        return ImageCodec(vae.to(memory_format=memory_format_on(self.device)), self.latent_identity)
 
     def load_transformer(self, tick: Tick | None = None) -> nn.Module:
         """The transformer on the device, frozen; `tick(bytes read, bytes in all)`."""
@@ -116,6 +116,12 @@ def predictor(transformer: nn.Module, run: RunBlock = run_directly) -> Callable[
         return predict_velocity(transformer, noisy_BCHW, sigma_B, TextBatch.of(texts, device, dtype), run)
 
     return predict
+
+
+def memory_format_on(device: torch.device) -> torch.memory_format:
+    """How a VAE's convolutions keep their weights: channels last on the CPU, where that takes a tenth to a third less
+    time; on CUDA group norms want their input channels first, so nothing is won between them."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
 def release_memory() -> None:

@@ -11,17 +11,24 @@ from torch import Tensor, nn
 from slipstream.data.background import to_device
 
 MAX_TOKENS = 512
-_TOKENS_AT_ONCE = {"cuda": 4096, "cpu": 512}
-"""Enough to keep a device busy; the hidden states of all layers, which the encoder hands out, stay below 1 GiB."""
+
+TOKENS_AT_ONCE = 4096
+"""Keeps a GPU busy; the hidden states of all layers, which the encoder hands out, stay below 1 GiB."""
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A Qwen3 encoder with its tokenizer. `identity` names weights and precision for cache keys."""
+    """A Qwen3 encoder with its tokenizer.
+
+    Attributes:
+        identity: names weights and precision for cache keys.
+        tokens_at_once: tokens of a batch, padding included; a longer caption passes alone, with 0 each of them does.
+    """
 
     model: nn.Module
     tokenizer: Any
     identity: str
+    tokens_at_once: int = 0
 
     def encode(self, captions: list[str]) -> list[Tensor]:
         """Features (tokens, T) per caption, in the encoder's dtype and on its device, where they may still be in the
@@ -40,11 +47,6 @@ class TextEncoder:
         ordered = sorted(captions)
         lengths = [len(self.token_ids(caption)) for caption in ordered]
         return [[ordered[number] for number in batch] for batch in _batches(lengths, self.tokens_at_once)]
-
-    @property
-    def tokens_at_once(self) -> int:
-        """Tokens of a batch, padding included; a longer caption is a batch of its own."""
-        return _TOKENS_AT_ONCE["cuda" if self._device.type == "cuda" else "cpu"]
 
     def token_ids(self, caption: str) -> list[int]:
         """Token ids of the templated caption, cut at 512."""
