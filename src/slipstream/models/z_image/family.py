@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ class ZImage:
 
     def load_codec(self) -> ImageCodec:
         """The VAE on the device, in the transformer's precision (as the pipeline runs it)."""
-        vae = load_vae(self.parts.paths["vae"], self.device, self.transformer_dtype)
+        vae: Any = load_vae(self.parts.paths["vae"], self.device, self.transformer_dtype)
         return ImageCodec(vae.to(memory_format=memory_format_on(self.device)), self.latent_identity)
 
     def load_transformer(self, tick: Tick | None = None) -> nn.Module:
