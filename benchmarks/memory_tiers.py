@@ -28,7 +28,15 @@ calm_threads()
 
 import torch  # noqa: E402
 import yaml  # noqa: E402
-from random_model import ModelSize, model_size, random_text_encoder, random_transformer, random_vae  # noqa: E402
+from random_model import (  # noqa: E402
+    ADAPTER_RANKS,
+    ModelSize,
+    model_size,
+    random_adapter,
+    random_text_encoder,
+    random_transformer,
+    random_vae,
+)
 from step import revision  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
@@ -59,7 +67,6 @@ from slipstream.training.target_stage import new_lora  # noqa: E402
 
 GIB = 2**30
 LEFT_TO_THE_SCREEN_GIB = 0.5
-ADAPTER_RANK = 64
 CAPTION = "a photo of a red fox that sleeps on a warm blanket beside a window, soft light from the left, " * 5
 CAPTION_TOKENS = 128
 
@@ -231,7 +238,7 @@ def load(bench: Bench, setting: Any, figures: dict[str, Any]) -> tuple[nn.Module
     packed = [module for module in transformer.modules() if isinstance(module, QuantizedLinear)]
     if packed:
         figures["unpack_all_ms"] = unpacking_ms(bench, packed)
-    adapter = random_adapter(bench, transformer)
+    adapter = attach_random_adapter(bench, transformer)
     lora = new_lora(setting, transformer)
     for index, (_, parameter) in enumerate(lora.named_parameters()):
         nn.init.normal_(parameter.data, std=0.01, generator=torch.Generator(parameter.device).manual_seed(index))
@@ -259,18 +266,9 @@ def unpacking_ms(bench: Bench, packed: list[QuantizedLinear]) -> float:
     return round(best * 1000, 2)
 
 
-def random_adapter(bench: Bench, transformer: nn.Module) -> TrainingAdapter:
+def attach_random_adapter(bench: Bench, transformer: nn.Module) -> TrainingAdapter:
     """A small-valued adapter on every linear of the main blocks, of the published one's size."""
-    generator = torch.Generator(bench.device).manual_seed(2)
-    rank = 8 if bench.size.name == "tiny" else ADAPTER_RANK
-    pairs = {}
-    for name, module in transformer.named_modules():
-        if name.startswith("layers.") and hasattr(module, "in_features"):
-            shapes = ((rank, module.in_features), (module.out_features, rank))
-            pairs[name] = tuple(
-                torch.randn(shape, generator=generator, device=bench.device).mul_(0.01).to(torch.bfloat16)
-                for shape in shapes
-            )
+    pairs = random_adapter(bench.size, bench.device)
     branches, line = inject_weights(transformer, pairs, role=ROLE, source="random")
     return TrainingAdapter(branches, "random", "", line)
 
@@ -393,8 +391,8 @@ def main(arguments: list[str] | None = None) -> int:
     tiers: list[dict[str, Any]] = []
     report = {
         "device": bench.compute.reasons[0].removeprefix("device: "), "torch": torch.__version__,
-        "revision": revision(), "size": options.size, "adapter_rank": ADAPTER_RANK, "caption_tokens": CAPTION_TOKENS,
-        "left_to_the_screen_gib": LEFT_TO_THE_SCREEN_GIB,
+        "revision": revision(), "size": options.size, "adapter_rank": ADAPTER_RANKS[options.size],
+        "caption_tokens": CAPTION_TOKENS, "left_to_the_screen_gib": LEFT_TO_THE_SCREEN_GIB,
         "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "default"), "tiers": tiers,
     }  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)

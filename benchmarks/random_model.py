@@ -19,6 +19,8 @@ from slipstream.models.z_image.resolve import TINY_ROOT
 from slipstream.precision.placing import Placement, place_weights
 
 REAL_PARAMETERS = 6_154_908_736
+ADAPTER_RANKS = {"real": 64, "tiny": 8}
+"""Rank of the training adapter: at 64 it has the published one's size, 340 MB in bf16."""
 REAL_TEXT_ENCODER = {
     "model_type": "qwen3", "hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36,
     "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936,
@@ -54,8 +56,12 @@ def model_size(name: str) -> ModelSize:
     return ModelSize("tiny", *configs, divide=8)
 
 
-def random_transformer(size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None) -> nn.Module:
-    """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme."""
+def empty_transformer(size: ModelSize) -> nn.Module:
+    """A `ZImageTransformer2DModel` on the meta device: shapes without values.
+
+    Raises:
+        ValueError: the real size does not have the parameters that are published.
+    """
     with quiet_imports():
         from diffusers import ZImageTransformer2DModel
     with torch.device("meta"):
@@ -63,6 +69,12 @@ def random_transformer(size: ModelSize, device: torch.device, dtype: torch.dtype
     count = sum(parameter.numel() for parameter in model.parameters())
     if size.name == "real" and count != REAL_PARAMETERS:
         raise ValueError(f"the transformer has {count:,} parameters, expected {REAL_PARAMETERS:,}")
+    return model
+
+
+def random_transformer(size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None) -> nn.Module:
+    """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme."""
+    model = empty_transformer(size)
     place_weights(model, random_weights(model, device, dtype), Placement(device, dtype, scheme, may_be_quantized))
     return model.requires_grad_(False).eval()
 
@@ -104,3 +116,18 @@ def random_weights(model: nn.Module, device: torch.device, dtype: torch.dtype) -
             yield key, torch.zeros(parameter.shape, device=device, dtype=dtype)
         else:
             yield key, torch.ones(parameter.shape, device=device, dtype=dtype)
+
+
+def random_adapter(size: ModelSize, device: torch.device, *, seed: int = 2) -> dict[str, tuple[Tensor, Tensor]]:
+    """(A, B) in bf16 for every linear of the main blocks, small, so that what it is added to stays what it is."""
+    generator = torch.Generator(device).manual_seed(seed)
+    rank = ADAPTER_RANKS[size.name]
+
+    def values(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device).mul_(0.01).to(torch.bfloat16)
+
+    return {
+        name: (values(rank, module.in_features), values(module.out_features, rank))
+        for name, module in empty_transformer(size).named_modules()
+        if name.startswith("layers.") and isinstance(module, nn.Linear)
+    }
