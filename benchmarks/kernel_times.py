@@ -1,8 +1,8 @@
 """Where the time of a profiled step went: kernels by kind, the slowest of them, and when the GPU had nothing to do.
 
 Reads a trace as torch.profiler exports it. Matrix products with a side of at most `THIN` are counted apart: they are
-mostly the LoRA's. Kernels replayed by a CUDA graph have no operator and shapes beside them; where a trace before it showed a
-kernel of the same name and grid with its shapes, that is taken.
+mostly the LoRA's. Kernels replayed by a CUDA graph have no operator and shapes beside them; where a trace before it
+showed a kernel of the same name and grid with its shapes, that is taken.
 """
 
 from __future__ import annotations
