@@ -72,8 +72,8 @@ class Profile:
             with self.training.job(resolution // self.divide) as job:
                 started = time.perf_counter()
                 for _ in range(self.options.warm_ups):
-                    self._update(job)
-                self._wait()
+                    job.update()
+                self._settle(job)
                 figures["warm_up_seconds"] = round(time.perf_counter() - started, 2)
                 figures |= self._time(job)
                 if self.cuda:
@@ -85,12 +85,9 @@ class Profile:
             figures["traceback"] = traceback.format_exc().splitlines()[-12:]
         return figures
 
-    def _update(self, job: TrainingJob) -> None:
-        """What the loop does between its side activities."""
-        result = job.update()
-        job.log_step(job.state.step, result)
-
-    def _wait(self) -> None:
+    def _settle(self, job: TrainingJob) -> None:
+        """Until every update is done and its figures are logged."""
+        job.settle()
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
@@ -99,13 +96,13 @@ class Profile:
         marks, host = [], [time.perf_counter()]
         for number in range(self.options.steps + 1):
             if number:
-                self._update(job)
+                job.update()
                 host.append(time.perf_counter())
             if self.cuda:
                 mark = torch.cuda.Event(enable_timing=True)
                 mark.record()
                 marks.append(mark)
-        self._wait()
+        self._settle(job)
         total = (time.perf_counter() - host[0]) / self.options.steps * 1000
         on_host = [(after - before) * 1000 for before, after in pairwise(host)]
         steps = [before.elapsed_time(after) for before, after in pairwise(marks)] or on_host
@@ -119,8 +116,8 @@ class Profile:
         if self.cuda:
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         with torch.profiler.profile(activities=activities, record_shapes=True) as profiler:
-            self._update(job)
-            self._wait()
+            job.update()
+            self._settle(job)
         traces = self.options.traces or self.folder
         traces.mkdir(parents=True, exist_ok=True)
         trace = traces / f"{self.report['mode']}_{resolution}.json"
