@@ -76,7 +76,14 @@ def test_a_file_in_the_way_is_one_message(tmp_path: Path) -> None:
 def test_nothing_of_a_run_that_never_saved_stays(tmp_path: Path) -> None:
     run, _ = create_run(tmp_path, "one", "first")
     run.tensorboard.mkdir()
-    leftovers = (run.tensorboard / "events.out.tfevents.1", run.metrics, run.timings, run.manifest, run.report)
+    leftovers = (
+        run.tensorboard / "events.out.tfevents.1",
+        run.metrics,
+        run.phases,
+        run.timings,
+        run.manifest,
+        run.report,
+    )
     for path in leftovers:
         path.write_text("old")
     create_run(tmp_path, "one", "second")

@@ -83,7 +83,7 @@ def facts_of(run: RunDir) -> tuple[list[dict[str, float]], str, dict[str, bytes]
     """Metrics apart from times, measurements, and pictures by name."""
     metrics = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     pictures = {path.name: Image.open(path).tobytes() for path in run.previews.glob("step_*.png")}
-    return [row | {"seconds": 0} for row in metrics], run.validation.read_text(), pictures
+    return [row | {"seconds": 0, "time": 0} for row in metrics], run.validation.read_text(), pictures
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)

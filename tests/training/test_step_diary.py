@@ -36,7 +36,7 @@ def late(step: int, loss: float = 0.5) -> Update:
 
 def diary() -> tuple[StepDiary, Page]:
     page = Page()
-    return StepDiary(page, 1.0, 0.5), page  # type: ignore[arg-type]
+    return StepDiary(page, 1.0, 0.5, lambda step: (64 + step, 32)), page  # type: ignore[arg-type]
 
 
 def test_a_late_update_is_written_when_the_next_one_is_under_way():
@@ -48,6 +48,7 @@ def test_a_late_update_is_written_when_the_next_one_is_under_way():
     pages.settle()
     assert page.steps == [1, 2, 3]
     assert [row["epoch"] for row in page.rows] == [0.5, 1.0, 1.5]
+    assert [row["size"] for row in page.rows] == [(64, 32), (65, 32), (66, 32)]
     assert all(row["loss"] == 0.5 and row["grad_norm"] == 2.0 for row in page.rows)
 
 

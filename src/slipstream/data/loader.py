@@ -93,6 +93,11 @@ class Loader:
         self._ahead = micro_step + 1, self._pool.submit(self._build, micro_step + 1)
         return ready.result()
 
+    def size_at(self, micro_step: int) -> tuple[int, int]:
+        """Width and height in pixels of a micro step's pictures."""
+        bucket = self._examples[self._sampler.draw(micro_step)[0].example_index].bucket
+        return bucket.width, bucket.height
+
     def close(self) -> None:
         """End the background thread: waits for a fetch in progress, whose failure no longer matters."""
         self._pool.shutdown(wait=True, cancel_futures=True)

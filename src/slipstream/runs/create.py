@@ -50,7 +50,8 @@ def _make_room(run: RunDir, *, fresh: bool) -> Path | None:
             )  # fmt: skip
         moved = _move_aside(run) if has_results(run) else None
     events = run.tensorboard.glob("events.out.*")
-    for leftover in (*run.previews.glob("*.png"), *events, run.metrics, run.log, run.report, run.timings, run.manifest):
+    files = (run.metrics, run.phases, run.log, run.report, run.timings, run.manifest)
+    for leftover in (*run.previews.glob("*.png"), *events, *files):
         leftover.unlink(missing_ok=True)
     return moved
 

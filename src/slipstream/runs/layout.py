@@ -48,6 +48,11 @@ class RunDir:
         return self.path / "timings.json"
 
     @property
+    def phases(self) -> Path:
+        """One JSON object a line, one line a phase: when it began and how long it took."""
+        return self.path / "phases.jsonl"
+
+    @property
     def log(self) -> Path:
         """Everything the worker said."""
         return self.path / "log.txt"

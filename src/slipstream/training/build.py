@@ -241,7 +241,11 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     training = setting.config.training
     settings = step_settings(setting, prepared.features)
     predict = trained_predictor(prepared.adapted, training_blocks(setting))
-    diary = StepDiary(reporter, training.max_loss, training.gradient_accumulation / prepared.loader.batches_per_epoch)
+    loader, accumulation = prepared.loader, training.gradient_accumulation
+    diary = StepDiary(
+        reporter, training.max_loss, accumulation / loader.batches_per_epoch,
+        size_at=lambda step: loader.size_at(step * accumulation),
+    )  # fmt: skip
 
     def update() -> None:
         diary.begin()

@@ -14,6 +14,7 @@ from slipstream.core.atomic import write_json
 from slipstream.core.quiet import quiet_imports
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import MetricsWriter, truncate_after
+from slipstream.runs.phases import PhaseSpan, append_phase
 from slipstream.runs.progress import MIB, Progress, State, write_progress
 from slipstream.runs.validation import LEVEL, append_row, level_keys
 
@@ -86,12 +87,13 @@ class Reporter:
 
         before = self.progress
         self._set(phase=name, done=0, total=total, unit=unit, force=True)
-        started = time.perf_counter()
+        started, clock = time.perf_counter(), time.time()
         try:
             yield tick
         finally:
             seconds = time.perf_counter() - started
             self.timings[name] += seconds
+            append_phase(self.run.phases, PhaseSpan(name, round(clock, 3), round(seconds, 3), before.step))
             if self._recent:
                 self._side_seconds += seconds
             self._set(phase=before.phase, done=before.done, total=before.total, unit=before.unit)
@@ -120,14 +122,15 @@ class Reporter:
 
     def step(
         self, step: int, *, loss: float, grad_norm: float, learning_rate: float, seconds: float, epoch: float,
-        parts: Mapping[str, float] | None = None, skipped: bool = False,
+        size: tuple[int, int], parts: Mapping[str, float] | None = None, skipped: bool = False,
     ) -> None:  # fmt: skip
-        """Record update number `step` (1-based); a skipped one is marked, `parts` are the loss by term, written where
-        there are several."""
+        """Record update number `step` (1-based) of pictures of this size (width, height); a skipped one is marked,
+        `parts` are the loss by term, written where there are several. `time` is when it was done, since 1970."""
         assert self._metrics is not None, "start_training comes first"
         row = {
             "step": step, "loss": loss, "grad_norm": grad_norm, "learning_rate": learning_rate,
-            "seconds": round(seconds, 6), "epoch": round(epoch, 4),
+            "seconds": round(seconds, 6), "time": round(time.time(), 4), "epoch": round(epoch, 4),
+            "width": size[0], "height": size[1],
         }  # fmt: skip
         if parts is not None and len(parts) > 1:
             row |= {f"loss_{name}": value for name, value in parts.items()}
@@ -180,7 +183,7 @@ class Reporter:
         if self._board is None:
             return
         for key, value in row.items():
-            if key not in ("step", "epoch"):
+            if key not in ("step", "epoch", "time", "width", "height"):
                 self._board.add_scalar(f"train/{key}", value, step)
 
     def _set(self, *, force: bool = False, **changes: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from slipstream.training.reporter import Reporter
 from slipstream.training.step import Update
@@ -20,12 +21,17 @@ class StepDiary:
         reporter: gets a row per update.
         max_loss: to say why an update was skipped.
         epochs_per_step: share of the samples that an update sees.
+        size_at: width and height of the pictures of an update, counted from 0.
     """
 
-    def __init__(self, reporter: Reporter, max_loss: float | None, epochs_per_step: float) -> None:
+    def __init__(
+        self, reporter: Reporter, max_loss: float | None, epochs_per_step: float,
+        size_at: Callable[[int], tuple[int, int]],
+    ) -> None:  # fmt: skip
         self._reporter = reporter
         self._max_loss = max_loss
         self._epochs_per_step = epochs_per_step
+        self._size_at = size_at
         self._waiting: deque[tuple[Update, float]] = deque()
         self._begun = 0.0
         self._last_done = 0.0
@@ -68,4 +74,5 @@ class StepDiary:
             seconds=seconds,
             epoch=step * self._epochs_per_step,
             skipped=result.skipped,
+            size=self._size_at(update.step),
         )
