@@ -47,8 +47,8 @@ class RandomModel:
     size: ModelSize
     compute: Compute
 
-    def load_transformer(self) -> nn.Module:
-        """The transformer on the device, its linears packed as the config says."""
+    def load_transformer(self, tick: Any = None) -> nn.Module:
+        """The transformer on the device, its linears packed as the config says; nothing is read, so nothing ticks."""
         compute = self.compute
         return random_transformer(self.size, compute.device, compute.transformer_dtype, compute.transformer_scheme)
 
