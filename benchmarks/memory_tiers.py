@@ -37,7 +37,7 @@ from random_model import (  # noqa: E402
     random_transformer,
     random_vae,
 )
-from step import revision  # noqa: E402
+from results import revision  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from slipstream.adapters.inject import inject_weights  # noqa: E402

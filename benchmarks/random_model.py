@@ -79,15 +79,20 @@ def random_transformer(size: ModelSize, device: torch.device, dtype: torch.dtype
     return model.requires_grad_(False).eval()
 
 
-def random_text_encoder(size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None) -> nn.Module:
-    """A Qwen3 encoder, frozen, its layers' linears packed by the scheme."""
+def empty_text_encoder(size: ModelSize) -> nn.Module:
+    """A Qwen3 encoder whose parameters are on the meta device; its rotary tables are there."""
     with quiet_imports():
         from accelerate import init_empty_weights
         from transformers import AutoConfig, AutoModel
 
         config = AutoConfig.for_model(**size.text_encoder)
         with init_empty_weights(include_buffers=False):
-            model = AutoModel.from_config(config)
+            return AutoModel.from_config(config)
+
+
+def random_text_encoder(size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None) -> nn.Module:
+    """A Qwen3 encoder, frozen, its layers' linears packed by the scheme."""
+    model = empty_text_encoder(size)
     place_weights(
         model, random_weights(model, device, dtype),
         Placement(device, dtype, scheme, lambda name: name.startswith("layers.")),
@@ -104,9 +109,11 @@ def random_vae(size: ModelSize, device: torch.device, dtype: torch.dtype) -> nn.
     return model.to(dtype).requires_grad_(False).eval()
 
 
-def random_weights(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+def random_weights(
+    model: nn.Module, device: torch.device, dtype: torch.dtype, *, seed: int = 1
+) -> Iterator[tuple[str, Tensor]]:
     """(key, weight) for every parameter; norms are one, biases zero."""
-    generator = torch.Generator(device).manual_seed(1)
+    generator = torch.Generator(device).manual_seed(seed)
     for key, parameter in list(model.named_parameters()):
         if parameter.ndim > 1:
             weight = torch.randn(parameter.shape, generator=generator, device=device, dtype=dtype)
@@ -118,16 +125,21 @@ def random_weights(model: nn.Module, device: torch.device, dtype: torch.dtype) -
             yield key, torch.ones(parameter.shape, device=device, dtype=dtype)
 
 
-def random_adapter(size: ModelSize, device: torch.device, *, seed: int = 2) -> dict[str, tuple[Tensor, Tensor]]:
-    """(A, B) in bf16 for every linear of the main blocks, small, so that what it is added to stays what it is."""
-    generator = torch.Generator(device).manual_seed(seed)
+def adapter_shapes(size: ModelSize) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+    """The shapes of A and B for every linear of the main blocks."""
     rank = ADAPTER_RANKS[size.name]
-
-    def values(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=device).mul_(0.01).to(torch.bfloat16)
-
     return {
-        name: (values(rank, module.in_features), values(module.out_features, rank))
+        name: ((rank, module.in_features), (module.out_features, rank))
         for name, module in empty_transformer(size).named_modules()
         if name.startswith("layers.") and isinstance(module, nn.Linear)
     }
+
+
+def random_adapter(size: ModelSize, device: torch.device, *, seed: int = 2) -> dict[str, tuple[Tensor, Tensor]]:
+    """(A, B) in bf16 for every linear of the main blocks, small, so that what it is added to stays what it is."""
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def values(shape: tuple[int, int]) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device).mul_(0.01).to(torch.bfloat16)
+
+    return {name: (values(down), values(up)) for name, (down, up) in adapter_shapes(size).items()}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from slipstream.core.threads import calm_threads
 calm_threads()
 
 import torch  # noqa: E402
+from results import revision  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from slipstream.adapters.inject import inject_lora, select_targets  # noqa: E402
@@ -174,16 +174,6 @@ def time_transformer(model: ZImage, options: Options) -> dict[str, dict[str, flo
             lambda: list(render(renderer, pictures)), options.repeats, model.device, options.batch
         )
     return seconds
-
-
-def revision() -> str | None:
-    """The commit that is checked out, with `-dirty` where files differ from it; None outside of a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ import torch  # noqa: E402
 from composition import RandomTraining, training_config  # noqa: E402
 from kernel_times import Kernels, lines, summary  # noqa: E402
 from random_model import ADAPTER_RANKS, model_size  # noqa: E402
-from step import revision  # noqa: E402
+from results import revision  # noqa: E402
 
 from slipstream.core.atomic import write_json  # noqa: E402
 from slipstream.training.loop import TrainingJob  # noqa: E402

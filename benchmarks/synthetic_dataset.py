@@ -1,7 +1,11 @@
-"""Pictures and captions that nobody drew: seeded, in any number and size, so that a benchmark needs no data."""
+"""Pictures and captions that nobody drew: seeded, in any number and size, so that a benchmark needs no data.
+
+python benchmarks/synthetic_dataset.py /tmp/pictures --count 10 --side 1024
+"""
 
 from __future__ import annotations
 
+import argparse
 import random
 from pathlib import Path
 
@@ -46,3 +50,17 @@ def caption(dice: random.Random) -> str:
         f"a photo of [trigger], {dice.choice(_SUBJECTS)} {dice.choice(_DOINGS)}, {dice.choice(_LIGHTS)}, "
         + ", ".join(details)
     )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--side", type=int, default=1024)
+    options = parser.parse_args(arguments)
+    print(write_pictures(options.folder, options.count, options.side))
+
+
+if __name__ == "__main__":
+    main()
