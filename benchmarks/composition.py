@@ -25,6 +25,7 @@ from slipstream.data.cache import TensorCache
 from slipstream.data.dataset import build_dataset
 from slipstream.data.loader import Loader
 from slipstream.models.z_image.family import ZImage
+from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.loading import SamplingShift
 from slipstream.previews.render import LATENT_CHANNELS
 from slipstream.runs.layout import RunDir
@@ -134,8 +135,8 @@ class RandomTraining:
             nn.init.normal_(parameter.data, std=0.01, generator=torch.Generator(parameter.device).manual_seed(index))
 
     @contextmanager
-    def job(self, side: int, pictures: int = 4) -> Iterator[TrainingJob]:
-        """The product's training job on pictures of one side."""
+    def job(self, side: int, pictures: int = 4, *, graphs: bool = True) -> Iterator[TrainingJob]:
+        """The product's training job on pictures of one side; `graphs` off launches every kernel by itself."""
         path = write_pictures(self.folder / f"pictures_{side}", pictures, side)
         config = self.setting.config
         panel = config.datasets[0].model_copy(update={"path": path, "resolutions": [side]})
@@ -143,7 +144,8 @@ class RandomTraining:
         setting = replace(self.setting, config=config, dataset=build_dataset(dataset_settings(config)))
         loader = Loader(setting.dataset, setting.sampler(), random_latents, lambda caption: self._features)
         prepared = Prepared(
-            setting=setting, run=self.run, reporter=self.reporter, adapted=self.adapted, state=self.state,
+            setting=setting, run=self.run, reporter=self.reporter, state=self.state,
+            adapted=self.adapted if graphs else without_graphs(self.adapted),
             policy=CheckpointPolicy(self.run.checkpoints, "run", torch.bfloat16, 1, 0), metadata={}, loader=loader,
             features=lambda caption: self._features, previews=None, validation=None,
         )  # fmt: skip
@@ -154,6 +156,14 @@ class RandomTraining:
         """What the product wrote into the run's log: choices and their reasons."""
         lines = self.run.log.read_text(encoding="utf-8").splitlines() if self.run.log.is_file() else []
         return [line.partition("  ")[2] for line in lines]
+
+
+def without_graphs(adapted: Adapted) -> Adapted:
+    """The same fast path, if there is one, with every kernel launched by itself."""
+    if adapted.fast is None:
+        return adapted
+    predict = FastPredictor(adapted.transformer, adapted.fast.stack, None)
+    return replace(adapted, fast=replace(adapted.fast, predict=predict))
 
 
 def random_latents(example: Any, view: Any) -> Tensor:

@@ -149,6 +149,8 @@ def _shapes(operator: Mapping[str, Any]) -> list[list[int]]:
 
 def lines(name: str, found: Mapping[str, Any]) -> list[str]:
     """A breakdown as text."""
+    if "error" in found:
+        return [f"{name}: {found['error']}"]
     total = sum(found["ms_by_kind"].values()) or 1.0
     rows = [
         f"{name}: {found['kernels']} kernels, span {found['span_ms']:.1f} ms, busy {found['busy_ms']:.1f}, idle "

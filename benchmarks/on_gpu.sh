@@ -20,6 +20,6 @@ for mode in ${MODES:-bf16 float8}; do
   left=$((${LIMIT:-470} - (SECONDS - started)))
   [ $left -gt 30 ] || { echo "$mode: out of time"; continue; }
   timeout $left "$python" benchmarks/product.py --model "$work/model_$size" --size "$size" --modes "$mode" \
-    --steps "${STEPS:-180}" --seconds $((left - 25)) --out "$out" ${PRODUCT:-} || echo "$mode failed: $?"
+    --steps "${STEPS:-216}" --seconds $((left - 25)) --out "$out" ${PRODUCT:-} || echo "$mode failed: $?"
 done
 echo "all in $((SECONDS - started)) s"

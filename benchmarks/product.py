@@ -6,8 +6,9 @@
 
 A dataset of synthetic pictures and a config like the Turbo presets (rank 16, training adapter active, previews, saves,
 logging) are written, then the command trains in a process of its own. Step times are the time between consecutive
-updates in `metrics.jsonl`, without the first ones of each size and those around saves and previews; everything else is
-read from `phases.jsonl` and `log.txt`. A second start with warm caches follows, for the time until its first update.
+updates in `metrics.jsonl`, without those of the first epochs (every size and caption length comes up for the first
+time) and those around saves and previews; everything else is read from `phases.jsonl` and `log.txt`. A second start
+with warm caches follows, for the time until its first update.
 """
 
 from __future__ import annotations
@@ -116,18 +117,16 @@ def _end(process: subprocess.Popen) -> int:
     return process.wait()
 
 
-def step_seconds(finished: Finished, skip: int) -> dict[int, list[float]]:
-    """Seconds from update to update by the pictures' side; without the first `skip` of each side, and without those
-    that a save or previews fall into."""
+def step_seconds(finished: Finished, skip: float) -> dict[int, list[float]]:
+    """Seconds from update to update by the pictures' side; without the first `skip` epochs, and without those that a
+    save or previews fall into."""
     spans = read_phases(finished.run.phases)
-    seen: dict[int, int] = {}
     seconds: dict[int, list[float]] = {}
     before: float | None = None
     for row in read_metrics(finished.run.metrics):
         side, now = int(row["width"]), row["time"]
-        seen[side] = seen.get(side, 0) + 1
         undisturbed = before is not None and not any(span.started < now and span.ended > before for span in spans)
-        if undisturbed and seen[side] > skip and before is not None:
+        if undisturbed and row["epoch"] > skip and before is not None:
             seconds.setdefault(side, []).append(now - before)
         before = now
     return seconds
@@ -168,16 +167,10 @@ def _told(span: PhaseSpan, launched: float) -> dict[str, Any]:
     return {"phase": span.phase, "from": round(span.started - launched, 2), "seconds": span.seconds, "step": span.step}
 
 
-def warm_up_seconds(finished: Finished, skip: int, typical: dict[int, float]) -> float:
-    """What the first updates of each size took over their usual time: compiling, tuning, recording graphs."""
-    seen: dict[int, int] = {}
-    extra = 0.0
-    for row in read_metrics(finished.run.metrics):
-        side = int(row["width"])
-        seen[side] = seen.get(side, 0) + 1
-        if seen[side] <= skip and side in typical:
-            extra += max(0.0, row["seconds"] - typical[side])
-    return round(extra, 2)
+def warm_up_seconds(finished: Finished, skip: float, typical: dict[int, float]) -> float:
+    """What the updates of the first epochs took over their usual time: compiling, tuning, recording graphs."""
+    early = [row for row in read_metrics(finished.run.metrics) if row["epoch"] <= skip and int(row["width"]) in typical]
+    return round(sum(max(0.0, row["seconds"] - typical[int(row["width"])]) for row in early), 2)
 
 
 def losses(run: RunDir) -> dict[str, float | None]:
@@ -282,9 +275,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--modes", "--mode", nargs="+", default=["bf16", "float8"], help="as quantization.transformer")
     parser.add_argument("--text-encoder", default="auto", help="as in quantization.text_encoder")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[512, 768, 1024])
-    parser.add_argument("--steps", type=int, default=180, help="updates of all resolutions together")
-    parser.add_argument("--skip", type=int, default=5, help="first updates of each size that do not count")
-    parser.add_argument("--pictures", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=216, help="updates of all resolutions together")
+    parser.add_argument("--skip", type=float, default=2, help="first epochs that do not count")
+    parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--previews", type=int, default=3, help="prompts drawn at half time and at the end, 0 to 3")
     parser.add_argument("--checkpointing", default="none", help="as in training.gradient_checkpointing")
     parser.add_argument("--rank", type=int, default=16)

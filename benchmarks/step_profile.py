@@ -4,7 +4,8 @@
     python benchmarks/step_profile.py --modes bf16 --resolutions 1024 --steps 30 --out profile.json
     python benchmarks/step_profile.py --size tiny --out /tmp/profile.json      # a dry run on any machine
 
-Everything but the weights is the product's own (`composition.py`). Every mode runs in a process of its own, so that one
+Everything but the weights is the product's own (`composition.py`). All resolutions are timed before any is profiled,
+since a profiler slows down what runs after it. Every mode runs in a process of its own, so that one
 that fails, hangs or leaves memory behind does not reach the others; JSON is written after every resolution.
 """
 
@@ -64,7 +65,7 @@ class Profile:
         }  # fmt: skip
 
     def measure(self, resolution: int) -> dict[str, Any]:
-        """Warm-up, timed steps, one profiled step; an error ends this resolution alone."""
+        """Warm-up and timed steps; an error ends this resolution alone."""
         figures: dict[str, Any] = {}
         if self.cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -79,10 +80,23 @@ class Profile:
                 if self.cuda:
                     figures["peak_gib"] = round(torch.cuda.max_memory_allocated(self.device) / GIB, 2)
                     figures["reserved_gib"] = round(torch.cuda.max_memory_reserved(self.device) / GIB, 2)
-                figures["one_step"] = self._profile(job, resolution)
         except Exception as error:  # noqa: BLE001 - the other resolutions are still measured
-            figures["error"] = f"{type(error).__name__}: {str(error)[:300]}"
-            figures["traceback"] = traceback.format_exc().splitlines()[-12:]
+            figures |= told(error)
+        return figures
+
+    def profile(self, resolution: int) -> dict[str, Any]:
+        """One step as it runs, and before it one without CUDA graphs: only there kernels are seen with their shapes."""
+        figures: dict[str, Any] = {}
+        for name, graphs in (("one_step_without_graphs", False), ("one_step", True)):
+            try:
+                with self.training.job(resolution // self.divide, graphs=graphs) as job:
+                    job.update()
+                    self._settle(job)
+                    figures[name] = self._profile(job, f"{resolution}{'' if graphs else '_without_graphs'}")
+            except Exception as error:  # noqa: BLE001 - two copies of the activations may not fit
+                figures[name] = told(error)
+            if self.cuda:
+                torch.cuda.empty_cache()
         return figures
 
     def _settle(self, job: TrainingJob) -> None:
@@ -111,7 +125,7 @@ class Profile:
             **spread(on_host, "host_ms_per_step"),
         }  # fmt: skip
 
-    def _profile(self, job: TrainingJob, resolution: int) -> dict[str, Any]:
+    def _profile(self, job: TrainingJob, name: str) -> dict[str, Any]:
         activities = [torch.profiler.ProfilerActivity.CPU]
         if self.cuda:
             activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -120,9 +134,16 @@ class Profile:
             self._settle(job)
         traces = self.options.traces or self.folder
         traces.mkdir(parents=True, exist_ok=True)
-        trace = traces / f"{self.report['mode']}_{resolution}.json"
+        trace = traces / f"{self.report['mode']}_{name}.json"
         profiler.export_chrome_trace(str(trace))
         return summary(trace, self.kernels)
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """An error as figures."""
+    return {
+        "error": f"{type(error).__name__}: {str(error)[:300]}", "traceback": traceback.format_exc().splitlines()[-12:],
+    }  # fmt: skip
 
 
 def spread(values: list[float], name: str) -> dict[str, float]:
@@ -144,6 +165,12 @@ def run_mode(options: argparse.Namespace, mode: str, out: Path) -> dict[str, Any
             profile.report["resolutions"][str(resolution)] = figures
             write_json(out, [profile.report])
             show(mode, resolution, figures)
+        for resolution in options.resolutions if options.profile else ():
+            figures = profile.profile(resolution)
+            profile.report["resolutions"][str(resolution)] |= figures
+            write_json(out, [profile.report])
+            for name, found in figures.items():
+                print("\n".join(lines(f"{mode} {resolution} {name}", found)), flush=True)
         return profile.report
 
 
@@ -157,8 +184,6 @@ def show(mode: str, resolution: int, figures: dict[str, Any]) -> None:
             f"{figures.get('peak_gib', '-')} GiB",
             flush=True,
         )
-    if "one_step" in figures:
-        print("\n".join(lines(f"{mode} {resolution}", figures["one_step"])), flush=True)
     if "error" in figures:
         print(f"{mode} {resolution}: {figures['error']}", *figures["traceback"], sep="\n  ", flush=True)
 
@@ -178,6 +203,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--optimizer", default="adamw", help="as in training.optimizer")
     parser.add_argument("--checkpointing", default="none", help="as in training.gradient_checkpointing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change to the config")
+    parser.add_argument("--no-profile", dest="profile", action="store_false", help="times alone")
     parser.add_argument("--traces", type=Path, help="folder to keep the traces in, for a trace viewer")
     parser.add_argument("--seconds", type=float, default=120, help="a mode that takes longer is ended")
     parser.add_argument("--in-this-process", action="store_true", help="no process for each mode")

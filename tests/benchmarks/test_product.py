@@ -44,11 +44,11 @@ def test_steps_beside_saves_and_first_steps_do_not_count(benchmark, tmp_path):
     product = benchmark("product")
     run = RunDir(tmp_path)
     times = [(64, 100.0), (64, 101.0), (96, 103.0), (64, 103.5), (96, 105.0), (64, 115.0), (64, 115.5)]
-    rows = [{"step": step, "width": side, "height": side, "time": at} for step, (side, at) in enumerate(times, start=1)]
+    rows = [{"step": step, "width": side, "time": at, "epoch": step / 2} for step, (side, at) in enumerate(times, 1)]
     run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     append_phase(run.phases, PhaseSpan("previews", 105.2, 9.0, 5))
     finished = SimpleNamespace(run=run)
-    assert product.step_seconds(finished, 1) == {64: [1.0, 0.5, 0.5], 96: [1.5]}
+    assert product.step_seconds(finished, 1) == {64: [0.5, 0.5], 96: [2.0, 1.5]}
 
 
 def test_a_row_replaces_the_older_one_of_the_same_thing(benchmark, tmp_path):
