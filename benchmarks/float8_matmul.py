@@ -25,8 +25,9 @@ import triton
 from torch import Tensor
 
 from slipstream.core.atomic import write_json
-from slipstream.kernels.float8 import LARGEST, Product, random_operands, reference_multiply, scaled_multiply
+from slipstream.kernels.float8 import Product, random_operands, reference_multiply, scaled_multiply
 from slipstream.kernels.float8_triton import CANDIDATES, Tiles, multiply
+from slipstream.kernels.rows_torch import LARGEST_CODE
 from slipstream.precision.schemes import FLOAT8
 
 BLOCKS = 30
@@ -97,11 +98,11 @@ def term_in_k(operands: Operands) -> Callable[[], Tensor]:
     assert h is not None
     assert up is not None
     h = h.float() / scale
-    factor = h.abs().amax() / LARGEST
+    factor = h.abs().amax() / LARGEST_CODE
     h, up = h / factor, up.float() * factor / columns[:, None]
     parts = []
     for values in (h, up):
-        high = values.clamp(-LARGEST, LARGEST).to(FLOAT8)
+        high = values.clamp(-LARGEST_CODE, LARGEST_CODE).to(FLOAT8)
         parts.append((high, (values - high.float()).to(FLOAT8)))
     (h_high, h_low), (up_high, up_low) = parts
     left, right = torch.cat((codes, h_high, h_low, h_high), 1), torch.cat((weight, up_high, up_high, up_low), 1)

@@ -43,6 +43,7 @@ class Case:
         self.x = torch.randn(batch, tokens, 192, generator=generator).requires_grad_()
         self.time = torch.randn(batch, time_width, generator=generator)
         self.gradient = torch.randn(batch, tokens, 192, generator=generator)
+        self.parts = [self.x, *self.lora.parameters()]
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -59,7 +60,7 @@ class Case:
         return stream.detach(), self._gradients(stream)
 
     def _gradients(self, stream: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(stream, [self.x, *self.lora.parameters()], self.gradient))
+        return list(torch.autograd.grad(stream, self.parts, self.gradient))
 
 
 def agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> bool:

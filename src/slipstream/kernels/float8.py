@@ -19,19 +19,17 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from slipstream.kernels.row_output import RowOutput
-from slipstream.precision.schemes import FLOAT8, SMALLEST_SCALE
+from slipstream.kernels.rows_torch import LARGEST_CODE
+from slipstream.precision.schemes import FLOAT8
 
-LARGEST = 448.0
-"""The largest e4m3 number."""
 MIN_CAPABILITY = (8, 9)
 """Ada; Hopper is 9.0, Blackwell 10.0 and 12.0."""
 
 Multiply = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 """(codes (R, K), scale (R, 1) fp32, weight (M, K), columns (M,) fp32, h (R, P), up (M, P)) to out (R, M).
 
-Both codes have rows next to each other; h and up are None where there is no low-rank term. The result is bf16 on
-CUDA; the reference keeps the dtype that it was given.
+Both codes have rows next to each other; h and up are None where there is no low-rank term; up may be a transposed
+view. The result is bf16 on CUDA; the reference's dtype is an argument of its own.
 """
 
 _WARM_UPS, _REPEATS = 2, 5
@@ -66,18 +64,6 @@ def float8_obstacle(device: torch.device) -> str | None:
             "Blackwell have (8.9 and later)"
         )
     return None
-
-
-def quantize_rows(space: RowOutput) -> None:
-    """Make `codes` and `scale` of `dense` times `columns`: the reference of the row operations that do it at once."""
-    assert space.codes is not None
-    assert space.scale is not None
-    values = space.dense.float()
-    if space.columns is not None:
-        values = values * space.columns
-    scale = (values.abs().amax(-1, keepdim=True) / LARGEST).clamp_min(SMALLEST_SCALE)
-    space.scale.copy_(scale)
-    space.codes.copy_((values / scale).clamp_(-LARGEST, LARGEST))
 
 
 def reference_multiply(
@@ -177,7 +163,7 @@ def random_operands(
 
     def codes(count: int) -> tuple[Tensor, Tensor]:
         values = normal(count, product.inner)
-        scale = values.abs().amax(-1, keepdim=True) / LARGEST
+        scale = values.abs().amax(-1, keepdim=True) / LARGEST_CODE
         return (values / scale).to(FLOAT8), scale
 
     left, scale = codes(rows)

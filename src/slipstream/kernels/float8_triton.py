@@ -66,7 +66,7 @@ CANDIDATES = (
 def _multiply(
     codes, weight, h, up, out, scale_ptr, columns_ptr, R, M, K,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, RANKS: tl.constexpr, RANK_STEP: tl.constexpr,
-    GROUP: tl.constexpr, FLATTEN: tl.constexpr, SPECIALIZE: tl.constexpr,
+    UP_BY_RANK: tl.constexpr, GROUP: tl.constexpr, FLATTEN: tl.constexpr, SPECIALIZE: tl.constexpr,
 ):  # fmt: skip
     row_tiles = tl.cdiv(R, ROWS)
     column_tiles = tl.cdiv(M, COLUMNS)
@@ -90,7 +90,8 @@ def _multiply(
         factor = tl.load(columns_ptr + at_columns, mask=at_columns < M, other=0.0)
         total = total * scale[:, None] * factor[None, :]
         for rank in tl.static_range(0, RANKS, RANK_STEP):
-            total = tl.dot(h.load([row, rank]), up.load([column, rank]).T, total)
+            part = up.load([rank, column]) if UP_BY_RANK else up.load([column, rank]).T
+            total = tl.dot(h.load([row, rank]), part, total)
         halves = tl.permute(tl.reshape(total, (ROWS, 2, COLUMNS // 2)), (0, 2, 1))
         first_half, second_half = tl.split(halves)
         out.store([row, column], first_half.to(out.dtype))
@@ -105,20 +106,24 @@ def multiply(
     (rows, inner), columns = codes_RK.shape, weight_MK.shape[0]
     out = torch.empty(rows, columns, dtype=torch.bfloat16, device=codes_RK.device)
     ranks = 0 if h_RP is None else h_RP.shape[1]
+    by_rank = up_MP is not None and up_MP.stride(1) != 1
     result = TensorDescriptor.from_tensor(out, [tiles.rows, tiles.columns // 2])
     left = TensorDescriptor.from_tensor(codes_RK, [tiles.rows, tiles.inner])
     right = TensorDescriptor.from_tensor(weight_MK, [tiles.columns, tiles.inner])
     low, high = result, result
     if h_RP is not None and up_MP is not None:
         low = TensorDescriptor.from_tensor(h_RP, [tiles.rows, _RANK_STEP])
-        high = TensorDescriptor.from_tensor(up_MP, [tiles.columns, _RANK_STEP])
+        if by_rank:
+            high = TensorDescriptor.from_tensor(up_MP.T, [_RANK_STEP, tiles.columns])
+        else:
+            high = TensorDescriptor.from_tensor(up_MP, [tiles.columns, _RANK_STEP])
     programs = triton.cdiv(rows, tiles.rows) * triton.cdiv(columns, tiles.columns)
     if tiles.persistent:
         programs = min(programs, _multiprocessors(codes_RK.device))
     _multiply[(programs,)](
         left, right, low, high, result, scale_R1, columns_M, rows, columns, inner,
         ROWS=tiles.rows, COLUMNS=tiles.columns, INNER=tiles.inner, RANKS=ranks, RANK_STEP=_RANK_STEP,
-        GROUP=tiles.group, FLATTEN=tiles.flatten, SPECIALIZE=tiles.specialize,
+        UP_BY_RANK=by_rank, GROUP=tiles.group, FLATTEN=tiles.flatten, SPECIALIZE=tiles.specialize,
         num_stages=tiles.stages, num_warps=tiles.warps,
     )  # fmt: skip
     return out

@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from slipstream.kernels.attended import Attended, attended
 from slipstream.kernels.attention import Attend
+from slipstream.kernels.float8 import Multiply, Product
 from slipstream.kernels.row_output import Normed, RowOutput
 from slipstream.kernels.rows import row_operations
-from slipstream.models.z_image.fused_linear import Beside, FusedLinear
+from slipstream.models.z_image.fused_linear import Beside
+from slipstream.models.z_image.fused_linear8 import JointLinear, joint_linear, products_of
 
 QKV = ("attention.to_q", "attention.to_k", "attention.to_v")
 OUT = ("attention.to_out.0",)
@@ -39,17 +41,17 @@ INTO_ATTENTION, AFTER_ATTENTION, INTO_FEED_FORWARD, AFTER_FEED_FORWARD = range(4
 class FusedBlock:
     """One block's matrices and norms."""
 
-    qkv: FusedLinear
-    out: FusedLinear
-    up: FusedLinear
-    down: FusedLinear
+    qkv: JointLinear
+    out: JointLinear
+    up: JointLinear
+    down: JointLinear
     norms_4D: Tensor
     """Weights of the norms in the order of the factors, fp32."""
     head_norms: tuple[Tensor, Tensor]
     """Weights of the query's and the key's norm, (E,)."""
 
     @property
-    def linears(self) -> tuple[FusedLinear, FusedLinear, FusedLinear, FusedLinear]:
+    def linears(self) -> tuple[JointLinear, JointLinear, JointLinear, JointLinear]:
         """In the order in which gradients are returned."""
         return self.qkv, self.out, self.up, self.down
 
@@ -83,11 +85,16 @@ class BlockMath:
     attend: Attend
 
 
-def fused_block(block: Any, branches: Mapping[str, Beside]) -> FusedBlock:
-    """A `ZImageTransformerBlock` with its branches by linear name (`attention.to_q`); its linears become views."""
+def fused_block(
+    block: Any, branches: Mapping[str, Beside], multiply: Multiply | None = None, *, keep_transposed: bool = True
+) -> FusedBlock:
+    """A `ZImageTransformerBlock` with its branches by linear name (`attention.to_q`); its linears become views.
 
-    def fused(names: tuple[str, ...]) -> FusedLinear:
-        return FusedLinear([_plain(block, name) for name in names], [branches.get(name, {}) for name in names])
+    `multiply` and `keep_transposed` are for float8 linears: see `fused_linear8`.
+    """
+
+    def fused(names: tuple[str, ...]) -> JointLinear:
+        return joint_linear(*_members(block, branches, names), multiply, keep_transposed=keep_transposed)
 
     norms = (block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2)
     return FusedBlock(
@@ -97,9 +104,17 @@ def fused_block(block: Any, branches: Mapping[str, Beside]) -> FusedBlock:
     )  # fmt: skip
 
 
-def _plain(block: nn.Module, name: str) -> nn.Linear:
-    module: Any = block.get_submodule(name)
-    return getattr(module, "base", module)
+def products_of_block(block: Any, branches: Mapping[str, Beside]) -> list[Product]:
+    """The matrix products of a block's training step: forward and backward of each of its four joint linears."""
+    groups = (QKV, OUT, UP, DOWN)
+    return [product for names in groups for product in products_of(*_members(block, branches, names))]
+
+
+def _members(
+    block: nn.Module, branches: Mapping[str, Beside], names: tuple[str, ...]
+) -> tuple[list[nn.Module], list[Beside]]:
+    modules: list[Any] = [block.get_submodule(name) for name in names]
+    return [getattr(module, "base", module) for module in modules], [branches.get(name, {}) for name in names]
 
 
 def enter_block(math: BlockMath, block: FusedBlock, x: Tensor, factors_B4D: Tensor) -> tuple[Normed, RowOutput]:

@@ -40,12 +40,18 @@ class LowRankBranch(Protocol):
         """The factor on b a x."""
 
 
+class HasOutputs(Protocol):
+    """A linear, whatever keeps its weight."""
+
+    out_features: int
+
+
 Beside = Mapping[str, LowRankBranch]
 """The branches beside a linear by role; it may come to hold other branches of the same roles and ranks."""
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a branch sits: rows of N and ranks of P."""
 
     beside: Beside
@@ -76,10 +82,8 @@ class FusedLinear:
         first = linears[0].weight
         self.num_inputs = first.shape[1]
         self.num_outputs = sum(linear.out_features for linear in linears)
-        self.places = _places(linears, beside)
-        self.trained_ranks = max((place.ranks.stop for place in self.places if place.is_trained), default=0)
-        ranks = max((place.ranks.stop for place in self.places), default=0)
-        padded = -(-ranks // RANK_MULTIPLE) * RANK_MULTIPLE
+        self.places = places_of(linears, beside)
+        self.trained_ranks, padded = ranks_of(self.places)
         shape = (self.num_outputs + padded, self.num_inputs + padded)
         self.joint = torch.zeros(shape, dtype=first.dtype, device=first.device)
         for linear, stop in zip(linears, accumulate(linear.out_features for linear in linears), strict=True):
@@ -140,16 +144,23 @@ class FusedLinear:
 
     def gradients(self, space: RowOutput, x: Tensor | Normed, h_RP: Tensor) -> list[Tensor]:
         """Gradients of `trained` after `backward_input`, in their dtypes; x (R, K) is the input."""
-        if not self.trained_ranks:
-            return []
-        d_y, d_h = space.dense, space.whole[:, self.num_outputs :][:, : self.trained_ranks]
-        down = _through_norm(d_h, x) if isinstance(x, Normed) else fp32_product(d_h.T, x)
-        found: list[Tensor] = []
-        for place in self.places:
-            if place.is_trained:
-                up = fp32_product(d_y[:, place.rows].T, h_RP[:, place.ranks] * place.factor)
-                found += [down[place.ranks].to(place.branch.a.dtype), up.to(place.branch.b.dtype)]
-        return found
+        d_h = space.whole[:, self.num_outputs :]
+        return branch_gradients(self.places, space.dense, d_h[:, : self.trained_ranks], x, h_RP)
+
+
+def branch_gradients(
+    places: Sequence[Place], d_y_RN: Tensor, d_h_RP: Tensor, x: Tensor | Normed, h_RP: Tensor
+) -> list[Tensor]:
+    """Gradients of A and B of every trained branch, in their dtypes; P: the trained ranks, which come first."""
+    if not d_h_RP.shape[1]:
+        return []
+    down = _through_norm(d_h_RP, x) if isinstance(x, Normed) else fp32_product(d_h_RP.T, x)
+    found: list[Tensor] = []
+    for place in places:
+        if place.is_trained:
+            up = fp32_product(d_y_RN[:, place.rows].T, h_RP[:, place.ranks] * place.factor)
+            found += [down[place.ranks].to(place.branch.a.dtype), up.to(place.branch.b.dtype)]
+    return found
 
 
 def fp32_product(left: Tensor, right: Tensor) -> Tensor:
@@ -167,7 +178,7 @@ def _through_norm(d_h_RP: Tensor, normed: Normed) -> Tensor:
     return parts[0] if batch == 1 else torch.stack(parts).sum(0)
 
 
-def _places(linears: Sequence[nn.Linear], beside: Sequence[Beside]) -> list[_Place]:
+def places_of(linears: Sequence[HasOutputs], beside: Sequence[Beside]) -> list[Place]:
     """The branches' places, trained ones first, so that their ranks stand together."""
     stops = accumulate(linear.out_features for linear in linears)
     rows = [slice(stop - linear.out_features, stop) for linear, stop in zip(linears, stops, strict=True)]
@@ -175,6 +186,13 @@ def _places(linears: Sequence[nn.Linear], beside: Sequence[Beside]) -> list[_Pla
     found.sort(key=lambda place: not place[0][place[1]].a.requires_grad)
     ends = accumulate(own[role].a.shape[0] for own, role, _ in found)
     return [
-        _Place(own, role, span, slice(end - own[role].a.shape[0], end), own[role].a.requires_grad)
+        Place(own, role, span, slice(end - own[role].a.shape[0], end), own[role].a.requires_grad)
         for (own, role, span), end in zip(found, ends, strict=True)
     ]
+
+
+def ranks_of(places: Sequence[Place]) -> tuple[int, int]:
+    """(ranks of the trained branches, ranks of all, padded)."""
+    ranks = max((place.ranks.stop for place in places), default=0)
+    trained = max((place.ranks.stop for place in places if place.is_trained), default=0)
+    return trained, -(-ranks // RANK_MULTIPLE) * RANK_MULTIPLE

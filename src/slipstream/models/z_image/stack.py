@@ -16,6 +16,7 @@ from torch import Tensor
 
 from slipstream.kernels.attention import Attend
 from slipstream.kernels.copies import CopyTable
+from slipstream.kernels.float8 import Multiply
 from slipstream.memory.levels import LevelsAt, same_level
 from slipstream.models.z_image.fused_block import (
     BlockMath,
@@ -44,13 +45,18 @@ class BlockStack:
         branches: per block, linear name (`attention.to_q`) to the branches beside it by role.
         attend: the attention kernel.
         levels_at: what each block keeps for the backward pass, by shape; everything where it is left out.
+        multiply: the product of float8 linears (`kernels.float8`); needed where the blocks' linears are kept so.
+        keep_transposed: hold float8 codes a second time, transposed, for the backward pass.
     """
 
     def __init__(
         self, blocks: Sequence[Any], branches: Sequence[Mapping[str, Beside]], attend: Attend, *,
-        levels_at: LevelsAt | None = None,
+        levels_at: LevelsAt | None = None, multiply: Multiply | None = None, keep_transposed: bool = True,
     ) -> None:  # fmt: skip
-        self.blocks = [fused_block(block, beside) for block, beside in zip(blocks, branches, strict=True)]
+        self.blocks = [
+            fused_block(block, beside, multiply, keep_transposed=keep_transposed)
+            for block, beside in zip(blocks, branches, strict=True)
+        ]
         self.math = BlockMath(int(blocks[0].attention.heads), float(blocks[0].attention_norm1.eps), attend)
         self.levels_at = levels_at or same_level("everything", len(self.blocks))
         self.norms_N4D = torch.stack([block.norms_4D for block in self.blocks])
