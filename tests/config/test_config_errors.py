@@ -83,6 +83,13 @@ def refusal(panels=None, overrides=()) -> ConfigError:
         ({"quantization": {"transformer": "fp16"}}, ["quantization.transformer", "'fp16'", "65504", "bf16"]),
         ({"quantization": {"transformer": "qfloat8"}}, ["transformer", "'qfloat8'", "write float8", "row"]),
         ({"quantization": {"text_encoder": "uint4"}}, ["quantization.text_encoder", "'uint4'", "write nf4", "4.25"]),
+        ({"quantization": {"compute_dtype": "fp8"}}, ["quantization.compute_dtype", "'fp8'", "write float8"]),
+        ({"quantization": {"compute_dtype": "int8"}}, ["compute_dtype", "'int8'", "made bf16", "auto"]),
+        ({"quantization": {"compute_dtype": "fp16"}}, ["compute_dtype", "'fp16'", "auto, which follows the weights"]),
+        (
+            {"quantization": {"compute_dtype": "float8"}},
+            ["quantization", "transformer is auto", "float8 products need float8 weights", "compute_dtype: auto"],
+        ),
         ({"quantization": {"transformer": "none"}}, ["quantization.transformer", "'none'", "write bf16 or auto"]),
         ({"quantization": {"transformer": None}}, ["quantization.transformer", "got nothing", "write bf16 or auto"]),
         ({"quantization": {"transformer": True}}, ["quantization.transformer", "got true", "float8"]),

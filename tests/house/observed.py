@@ -91,9 +91,15 @@ class Recorder:
         from slipstream.data.loader import Loader
         from slipstream.hub.push import Pushed
         from slipstream.models.z_image import family, prediction
+        from slipstream.models.z_image.fast_predictor import FastPredictor
         from slipstream.training import push_stage
 
         real_batch, real_predict = Loader.batch_at, prediction.predict_velocity
+        real_fast = FastPredictor.__call__
+
+        def record(noisy: Tensor, sigma: Tensor, texts: list[Tensor]) -> None:
+            levels = [round(float(level), 6) for level in sigma]
+            self.forwards.append((torch.is_grad_enabled(), levels, digest(noisy), [digest(text) for text in texts]))
 
         def batch_at(loader: Any, micro_step: int) -> Any:
             self.batches.append(real_batch(loader, micro_step))
@@ -102,10 +108,12 @@ class Recorder:
         def predict_velocity(
             transformer: Any, noisy: Tensor, sigma: Tensor, text: Any, *rest: Any, **named: Any
         ) -> Tensor:
-            levels = [round(float(level), 6) for level in sigma]
-            texts = [digest(row[:length]) for row, length in zip(text.hidden_BLT, text.lengths, strict=True)]
-            self.forwards.append((torch.is_grad_enabled(), levels, digest(noisy), texts))
+            record(noisy, sigma, [row[:length] for row, length in zip(text.hidden_BLT, text.lengths, strict=True)])
             return real_predict(transformer, noisy, sigma, text, *rest, **named)
+
+        def predict_fast(predictor: Any, noisy: Tensor, sigma: Tensor, texts: list[Tensor]) -> Tensor:
+            record(noisy, sigma, texts)
+            return real_fast(predictor, noisy, sigma, texts)
 
         def push_run(run: RunDir, repo: str, *, private: bool, **rest: Any) -> Pushed:
             self.pushed.append((repo, private))
@@ -115,6 +123,7 @@ class Recorder:
             patch.setattr(push_stage, "push_run", push_run)
             patch.setattr(Loader, "batch_at", batch_at)
             patch.setattr(family, "predict_velocity", predict_velocity)
+            patch.setattr(FastPredictor, "__call__", predict_fast)
             yield
 
     def facets(self) -> Facets:

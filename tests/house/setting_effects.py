@@ -101,6 +101,7 @@ ADVANCED = {
 }
 QUANTIZATION = {
     "quantization.transformer": Effect("bf16", {"texts", *PICTURES}, nonsense="fp16"),
+    "quantization.compute_dtype": Effect("float8", LOSS, given=("quantization.transformer=float8",), nonsense="int8"),
     "quantization.text_encoder": Effect("bf16", TEXTS, nonsense="fp16"),
 }
 RATES = {"rates", *LATER}

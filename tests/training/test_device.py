@@ -92,3 +92,40 @@ def test_the_log_says_what_was_quantized_and_that_previews_show_it(tiny):
     first, second = quantization_lines(quantized, "int8")
     assert first.startswith("transformer: 49 of 61 linears in int8, ")
     assert second.startswith("previews are drawn with these int8 weights")
+
+
+def products(compute) -> list[str]:
+    return [reason for reason in compute.reasons if reason.startswith("products")]
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_float8_products_are_chosen_where_the_weights_are_float8_and_the_device_multiplies_them(monkeypatch):
+    compute = choose_compute("cpu", "float8", "auto", "auto")
+    assert not compute.float8_products
+    assert products(compute) == ["products of the blocks' linears: fp32 (auto: cpu has no float8 tensor cores)"]
+    compute = choose_compute("cpu", "float8", "auto", "float8")
+    assert compute.float8_products
+    assert "emulated on the CPU" in products(compute)[0]
+    monkeypatch.setattr(device_room, "float8_obstacle", lambda device: None)
+    compute = choose_compute("cpu", "float8", "auto", "auto")
+    assert compute.float8_products
+    assert "float8 (auto: float8 weights" in products(compute)[0]
+    for asked in (("float8", "auto", "bf16"), ("int8", "auto", "auto"), ("bf16", "auto", "auto")):
+        compute = choose_compute("cpu", *asked)
+        assert not compute.float8_products
+        assert products(compute) == []
+
+
+def test_float8_products_on_a_gpu_without_them_are_refused(monkeypatch):
+    cuda = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "RTX 3090")
+    kept = device_room.Precision(torch.bfloat16, "float8", "")
+    with pytest.raises(DeviceError, match=r"RTX 3090 \(compute capability 8.6\) has no float8") as refused:
+        device_room.choose_products("float8", kept, cuda)
+    assert refused.value.where == "quantization.compute_dtype"
+    chosen, (line,) = device_room.choose_products("auto", kept, cuda)
+    assert not chosen
+    assert line.startswith("products of the blocks' linears: bf16 (auto: RTX 3090")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    assert device_room.choose_products("float8", kept, cuda)[0]

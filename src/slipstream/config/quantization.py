@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, model_validator
 
 from slipstream.config.panel import PANEL
 
@@ -55,6 +55,28 @@ def _explain_precision(value: Any) -> Any:
 
 PrecisionName = Annotated[Precision, BeforeValidator(_explain_precision)]
 
+ComputeDtype = Literal["auto", "bf16", "float8"]
+_COMPUTE_EXPECTED = "expected auto, bf16 or float8"
+
+
+def _explain_compute(value: Any) -> Any:
+    """Names known from elsewhere, and precisions that weights can have but products cannot, get an answer."""
+    name = str(value).lower()
+    for here in ("float8", "bf16"):
+        if name in ELSEWHERE[here]:
+            raise ValueError(f"got {value!r}, {_COMPUTE_EXPECTED}: write {here}")
+    if name in ("int8", "nf4", *ELSEWHERE["int8"], *ELSEWHERE["nf4"]):
+        raise ValueError(
+            f"got {value!r}, {_COMPUTE_EXPECTED}: weights can be kept so (quantization.transformer), but they are made "
+            "bf16 before they are multiplied; leave it at auto"
+        )
+    if name in ("fp16", "float16", "half", "fp32", *ELSEWHERE["fp32"]):
+        raise ValueError(f"got {value!r}, {_COMPUTE_EXPECTED}: leave it at auto, which follows the weights")
+    return value
+
+
+ComputeDtypeName = Annotated[ComputeDtype, BeforeValidator(_explain_compute)]
+
 
 class QuantizationPanel(BaseModel):
     """QUANTIZATION: precision of the frozen weights. The LoRA itself is always trained in fp32."""
@@ -68,7 +90,19 @@ class QuantizationPanel(BaseModel):
 
     Formula: weight = code * scale; one scale a row (float8, int8) or a block of 64 (nf4), matmuls in bf16.
     Change it when: the card is too small for bf16 (24 GB): float8 at 12-16 GB, nf4 at 8 GB.
-    Careful: weights are made bf16 anew for every matmul, which costs time; the LoRA learns beside rounded weights.
+    Careful: int8 and nf4 are made bf16 anew for every matmul, which costs time (float8 too, see compute_dtype); the
+    LoRA learns beside rounded weights.
+    """
+
+    compute_dtype: ComputeDtypeName = "auto"
+    """In which precision the blocks' frozen linears are multiplied: `float8` (both operands e4m3, on Ada, Hopper and
+    Blackwell GPUs, needs `transformer: float8`), `bf16`, or `auto` (float8 where the weights are float8, the GPU
+    multiplies float8 and the LoRA is a plain one; else bf16; the log says which and why).
+
+    Formula: y = (x8 W8') * scale_x * scale_W + LoRA(x), with x8 = x / scale_x, one scale a row; the gradient of x
+    likewise. The LoRA, its gradients and everything outside of the blocks' linears stay in bf16.
+    Change it when: `float8` to be refused where it cannot run; `bf16` to exclude rounded activations.
+    Careful: float8 weights are held twice where there is room (11.2 GiB): the gradient needs them transposed.
     """
 
     text_encoder: PrecisionName = "auto"
@@ -78,3 +112,12 @@ class QuantizationPanel(BaseModel):
     Change it when: 7.5 GiB do not fit. With cached captions it is alone on the card, so bf16 fits from 12 GB on.
     Careful: captions are encoded anew for every precision, and tools that use bf16 get slightly other features.
     """
+
+    @model_validator(mode="after")
+    def _products_fit_weights(self) -> Self:
+        if self.compute_dtype == "float8" and self.transformer != "float8":
+            raise ValueError(
+                f"compute_dtype is float8, but transformer is {self.transformer}: float8 products need float8 weights; "
+                "set transformer: float8, or compute_dtype: auto"
+            )
+        return self

@@ -10,7 +10,9 @@ Shape legend: R rows (batch times tokens), K summed, M columns of the result, P 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -46,9 +48,13 @@ class Product:
 
 @dataclass(frozen=True)
 class ChosenFloat8:
-    """A multiplication and one line that says what it is and why."""
+    """A multiplication, what it is made of, and one line that says why.
+
+    `names` tells the candidate at every shape timed (`11520x3840 at 1152`).
+    """
 
     multiply: Multiply
+    names: Mapping[str, str]
     line: str
 
 
@@ -88,29 +94,51 @@ def scaled_multiply(
     return out if h_RP is None or up_MP is None else out.addmm_(h_RP, up_MP.T)
 
 
-def fastest_float8(device: torch.device, products: Sequence[Product], rows: Sequence[int]) -> ChosenFloat8:
+def chosen_float8(
+    device: torch.device, dtype: torch.dtype, products: Sequence[Product], rows: Sequence[int],
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> ChosenFloat8:  # fmt: skip
+    """The fastest multiplication on CUDA, the reference elsewhere; see `fastest_float8`."""
+    if device.type == "cuda":
+        return fastest_float8(device, products, rows, known)
+    return ChosenFloat8(
+        partial(reference_multiply, dtype=dtype), {}, f"float8 products: emulated on the {device.type}, which is slow"
+    )
+
+
+def fastest_float8(
+    device: torch.device, products: Sequence[Product], rows: Sequence[int],
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> ChosenFloat8:  # fmt: skip
     """For every product and number of rows the fastest candidate; one that does not run here is passed over.
 
-    At another number of rows than those timed, the nearest one's choice is taken.
+    At another number of rows than those timed, the nearest one's choice is taken. What is `known` is taken without a
+    race where it runs: a training that is resumed must not change its kernels.
 
     Raises:
         RuntimeError: no candidate runs on this GPU.
     """
     candidates = _candidates()
     chosen: dict[tuple[int, int], list[tuple[int, str]]] = {}
-    total, wins = 0.0, dict.fromkeys(candidates, 0)
+    names: dict[str, str] = {}
+    total = 0.0
     for product in products:
         for count in rows:
-            times = _times(candidates, device, product, count)
-            best = min(times, key=times.__getitem__)
-            chosen.setdefault((product.columns, product.inner), []).append((count, best))
-            total, wins[best] = total + times[best], wins[best] + 1
-    shown = "; ".join(f"{name} at {count}" for name, count in sorted(wins.items(), key=lambda p: -p[1]) if count)
+            key = f"{product.columns}x{product.inner} at {count}"
+            before = {name: multiply for name, multiply in candidates.items() if name == known.get(key)}
+            times = _times(before, device, product, count) or _times(candidates, device, product, count)
+            if not times:
+                raise RuntimeError(f"no float8 product runs on {torch.cuda.get_device_name(device)}")
+            names[key] = min(times, key=times.__getitem__)
+            total += times[names[key]]
+            chosen.setdefault((product.columns, product.inner), []).append((count, names[key]))
+    wins = sorted(Counter(names.values()).items(), key=lambda pair: -pair[1])
     work = sum(2 * product.columns * product.inner * count for product in products for count in rows)
     line = (
-        f"float8 products: of {sum(wins.values())} shapes timed: {shown}; {work / total / 1e9:.0f} TFLOP/s on average"
+        f"float8 products: {', '.join(f'{name} at {count}' for name, count in wins)} of {len(names)} shapes timed; "
+        f"{work / total / 1e9:.0f} TFLOP/s on average"
     )
-    return ChosenFloat8(partial(_multiply_as_chosen, candidates, MappingProxyType(chosen)), line)
+    return ChosenFloat8(partial(_multiply_as_chosen, candidates, MappingProxyType(chosen)), names, line)
 
 
 def _candidates() -> Mapping[str, Multiply]:
@@ -132,16 +160,13 @@ def _multiply_as_chosen(
 
 def _times(candidates: Mapping[str, Multiply], device: torch.device, product: Product, rows: int) -> dict[str, float]:
     """Milliseconds of each candidate that runs."""
+    if not candidates:
+        return {}
     operands = random_operands(device, product, rows, seed=0)
     times: dict[str, float] = {}
-    reasons: list[str] = []
     for name, multiply in candidates.items():
-        try:
+        with suppress(*_failures()):
             times[name] = _milliseconds(partial(multiply, *operands))
-        except _failures() as error:
-            reasons.append(f"{name}: {error}")
-    if not times:
-        raise RuntimeError("no float8 product runs on this GPU: " + "; ".join(reasons))
     return times
 
 

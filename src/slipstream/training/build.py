@@ -32,6 +32,7 @@ from slipstream.training.checkpoint import (
 )
 from slipstream.training.device import DTYPES, peak_memory_gib
 from slipstream.training.facts import lora_metadata, manifest
+from slipstream.training.fast_path import NO_KERNELS, Kernels
 from slipstream.training.loop import Requests, TrainingJob
 from slipstream.training.objective_settings import needs_blank_caption, noise_levels, objective_settings
 from slipstream.training.optimizer_stage import fresh_state, rate_at
@@ -100,7 +101,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
     latents, codec = prepare_latents(setting, reporter)
     resumes = newest_step(run.checkpoints) > 0
     adapted = prepare_transformer(
-        setting, reporter, resumes=resumes, attention=known_attention(setting, run) if resumes else None
+        setting, reporter, resumes=resumes, known=known_kernels(setting, run) if resumes else NO_KERNELS
     )
     write_json(run.manifest, manifest(setting, adapted))
     state = fresh_state(setting.config, adapted.lora, setting.optimizer, setting.compute.device)
@@ -203,11 +204,12 @@ def trained_predictor(adapted: Adapted, run: RunBlock = run_directly) -> Predict
     return adapted.fast.predict if adapted.fast is not None else predictor(adapted.transformer, run)
 
 
-def known_attention(setting: Setting, run: RunDir) -> str | None:
-    """The attention kernel that the run has used so far on such a device."""
+def known_kernels(setting: Setting, run: RunDir) -> Kernels:
+    """The kernels that the run has used so far on such a device."""
     before = read_object(run.manifest)
     same_device = before.get("device") == setting.compute.reasons[0]
-    return before.get("attention") if same_device else None
+    kernels = before.get("kernels") if same_device else None
+    return Kernels(**kernels) if isinstance(kernels, dict) else NO_KERNELS
 
 
 def step_settings(setting: Setting, features: Features) -> StepSettings:

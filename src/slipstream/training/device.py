@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slipstream.core.errors import DeviceError
+from slipstream.kernels.float8 import float8_obstacle
 from slipstream.precision.schemes import SCHEMES
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -22,7 +23,8 @@ class Compute:
     """The chosen device and precisions, with the reasons for the log.
 
     A `*_dtype` is the precision of the matmuls and of what is not packed; a `*_scheme` names how the linears' weights
-    are kept (see `precision.schemes`), None as they are.
+    are kept (see `precision.schemes`), None as they are. `float8_products`: whether the blocks' linears shall be
+    multiplied in float8.
     """
 
     device: torch.device
@@ -31,6 +33,7 @@ class Compute:
     reasons: tuple[str, ...]
     transformer_scheme: str | None = None
     text_encoder_scheme: str | None = None
+    float8_products: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class Precision:
     reason: str
 
 
-def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
+def choose_compute(device: str, transformer: str, text_encoder: str, compute_dtype: str = "bf16") -> Compute:
     """Resolve `auto` and check that the device exists.
 
+    `compute_dtype` is that of the products with float8 weights in a training; elsewhere they are made dense.
+
     Raises:
-        DeviceError: no such device is known, CUDA was asked for and is not there, or the card has no bf16.
+        DeviceError: no such device is known, CUDA was asked for and is not there, or the card has no bf16 or float8.
     """
     chosen, why = _choose_device(device)
     parts = {
@@ -59,7 +64,33 @@ def choose_compute(device: str, transformer: str, text_encoder: str) -> Compute:
         f"attention: torch scaled_dot_product_attention ({_attention_kernel(chosen)})",
     )
     main, text = parts.values()
-    return Compute(chosen, main.dtype, text.dtype, reasons, main.scheme, text.scheme)
+    products, because = choose_products(compute_dtype, main, chosen)
+    return Compute(chosen, main.dtype, text.dtype, (*reasons, *because), main.scheme, text.scheme, products)
+
+
+def choose_products(asked: str, transformer: Precision, device: torch.device) -> tuple[bool, tuple[str, ...]]:
+    """(whether the blocks' linears shall be multiplied in float8, the line that says why, if there is a choice).
+
+    Raises:
+        DeviceError: float8 was asked for and the GPU does not multiply it.
+    """
+    if transformer.scheme != "float8" or asked == "bf16":
+        return False, ()
+    obstacle = float8_obstacle(device)
+    if asked == "auto":
+        computed = next(name for name, dtype in DTYPES.items() if dtype == transformer.dtype)
+        line = "float8 (auto: float8 weights, and this GPU multiplies float8)"
+        return obstacle is None, (
+            f"products of the blocks' linears: {line if obstacle is None else f'{computed} (auto: {obstacle})'}",
+        )
+    if device.type == "cpu":
+        return True, ("products of the blocks' linears: float8 (as set in quantization; emulated on the CPU)",)
+    if obstacle is not None:
+        raise DeviceError(
+            f"float8 products were asked for, but {obstacle}", where="quantization.compute_dtype",
+            fix="leave it at auto: the float8 weights are then multiplied in bf16.",
+        )  # fmt: skip
+    return True, ("products of the blocks' linears: float8 (as set in quantization)",)
 
 
 def _attention_kernel(device: torch.device) -> str:

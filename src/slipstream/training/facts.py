@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -54,7 +55,7 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "device": setting.compute.reasons[0],
         "choices": setting.describe(),
-        "attention": adapted.fast.attention if adapted.fast is not None else None,
+        "kernels": asdict(adapted.fast.kernels) if adapted.fast is not None else None,
         "model": {
             "variant": config.model.variant,
             "label": facts.label,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -11,64 +11,96 @@ from torch import nn
 
 from slipstream.adapters.branches import AdaptedLinear, Branch, BranchSet
 from slipstream.adapters.low_rank import LowRank
-from slipstream.kernels.attention import fastest_attention
+from slipstream.kernels.attention import ChosenAttention, fastest_attention, plain_attention
 from slipstream.memory.levels import LevelsAt
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
 from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.stack import BlockStack
+from slipstream.training.float8_path import float8_path, is_float8
 
 TOKENS = 2432
 """Tokens at which attention is timed: 768 x 768 with a caption of 128."""
 
 
 @dataclass(frozen=True)
+class Kernels:
+    """What was chosen by timing: a run that is resumed keeps it, so that its numbers do not change.
+
+    Attributes:
+        attention: name of the attention kernel.
+        float8: shape to name of the float8 product.
+    """
+
+    attention: str | None = None
+    float8: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_KERNELS = Kernels()
+"""Nothing is chosen yet."""
+
+
+@dataclass(frozen=True)
 class FastPath:
-    """The blocks as one function, the prediction over them, and the name of the attention that was chosen."""
+    """The blocks as one function, the prediction over them, and the kernels that were chosen."""
 
     stack: BlockStack
     predict: FastPredictor
-    attention: str
+    kernels: Kernels
 
 
 def fast_path(
     transformer: nn.Module, lora: BranchSet, device: torch.device, *, levels_at: LevelsAt | None = None,
-    attention: str | None = None,
+    known: Kernels = NO_KERNELS, float8: bool = False,
 ) -> tuple[FastPath | None, list[str]]:  # fmt: skip
     """The fast path over a transformer with its branches attached, or None, and lines that say what was chosen and why.
 
-    It takes plain LoRA (and a LoRA training adapter) beside bf16 weights on CUDA; everything else trains block by
-    block, module by module, with the same result.
+    It takes plain LoRA (and a LoRA training adapter) beside bf16 weights on CUDA, or float8 weights where those shall
+    be multiplied in float8; everything else trains block by block, module by module, with the same result.
 
     Args:
         levels_at: what blocks keep for the backward pass.
-        attention: the kernel that this run has used so far; it is timed anew where that is None or does not run here.
+        known: the kernels that this run has used so far; timed anew where there are none or they do not run here.
+        float8: multiply float8 weights in float8; the CPU emulates it.
     """
-    obstacle = _obstacle(transformer, device)
+    obstacle = _obstacle(transformer, device, float8)
     if obstacle is not None:
         return None, [f"blocks: module by module ({obstacle})"]
     blocks = list(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT)))
     heads = int(blocks[0].attention.heads)  # type: ignore[union-attr, arg-type]
     width = int(blocks[0].attention.norm_q.weight.shape[0])  # type: ignore[union-attr, index]
-    chosen = fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS, known=attention)
-    stack = BlockStack(blocks, [branches_of(block) for block in blocks], chosen.attend, levels_at=levels_at)
+    chosen = _attention(device, heads, width, known.attention)
+    branches = [branches_of(block) for block in blocks]
+    packed = float8_path(blocks, branches, device, known.float8) if float8 else None
+    stack = BlockStack(
+        blocks, branches, chosen.attend, levels_at=levels_at, multiply=packed.chosen.multiply if packed else None,
+        keep_transposed=packed is not None and packed.keep_transposed,
+    )  # fmt: skip
     release_memory()  # the linears' first weights, which the joint matrices replaced
-    against = _obstacle_to_graphs(transformer, stack)
+    against = _obstacle_to_graphs(transformer, stack, device)
     predict = FastPredictor(transformer, stack, lora.parameters() if against is None else None)
     graphs = (
         "CUDA graphs: one per shape, from its second batch on" if against is None else f"CUDA graphs: none ({against})"
     )
-    return FastPath(stack, predict, chosen.name), [
-        "blocks: fused, with a backward pass by hand", chosen.line, graphs,
+    return FastPath(stack, predict, Kernels(chosen.name, {} if packed is None else packed.chosen.names)), [
+        "blocks: fused, with a backward pass by hand", chosen.line, *(() if packed is None else packed.lines), graphs,
     ]  # fmt: skip
 
 
-def can_run_fast(transformer: nn.Module, device: torch.device) -> bool:
+def can_run_fast(transformer: nn.Module, device: torch.device, *, float8: bool = False) -> bool:
     """Whether `fast_path` will take it."""
-    return _obstacle(transformer, device) is None
+    return _obstacle(transformer, device, float8) is None
 
 
-def _obstacle_to_graphs(transformer: nn.Module, stack: BlockStack) -> str | None:
+def _attention(device: torch.device, heads: int, width: int, known: str | None) -> ChosenAttention:
+    if device.type != "cuda":
+        return ChosenAttention(plain_attention, "torch", "attention: torch's own (fused blocks on the CPU)")
+    return fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS, known=known)
+
+
+def _obstacle_to_graphs(transformer: nn.Module, stack: BlockStack, device: torch.device) -> str | None:
     """What keeps predictions from being captured, or None."""
+    if device.type != "cuda":
+        return "no CUDA"
     if not stack.fits_graphs:
         return "adaLN has several branches, or not in every block"
     if any(isinstance(part, AdaptedLinear) and not name.startswith(f"{ADAPTER_ROOT}.") for name, part in
@@ -77,15 +109,15 @@ def _obstacle_to_graphs(transformer: nn.Module, stack: BlockStack) -> str | None
     return None
 
 
-def _obstacle(transformer: nn.Module, device: torch.device) -> str | None:
+def _obstacle(transformer: nn.Module, device: torch.device, float8: bool) -> str | None:
     """What keeps a transformer from the fast path, or None."""
-    if device.type != "cuda":
+    if device.type != "cuda" and not float8:
         return "fused blocks need a CUDA GPU"
-    if next(transformer.parameters()).dtype != torch.bfloat16:
+    if device.type == "cuda" and next(transformer.parameters()).dtype != torch.bfloat16:
         return "fused blocks compute in bf16, the weights are not"
     for name, host in _hosts(transformer):
-        if not isinstance(host.base, nn.Linear):
-            return "the weights are quantized"
+        if not isinstance(host.base, nn.Linear) and not (float8 and is_float8(host.base)):
+            return "the weights are quantized and not multiplied in float8"
         for module in host.branches.values():
             branch = cast(Branch, module)
             if not isinstance(branch, LowRank) or branch.minus_start:

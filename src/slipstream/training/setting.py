@@ -170,7 +170,8 @@ def settle_start(name: str | None) -> Path | None:
 
 def settle_compute(config: RunConfig) -> Compute:
     """The device and the precisions, found."""
-    return choose_compute(config.job.device, config.quantization.transformer, config.quantization.text_encoder)
+    panel = config.quantization
+    return choose_compute(config.job.device, panel.transformer, panel.text_encoder, panel.compute_dtype)
 
 
 def settle_model(name: str, extras: str, compute: Compute, on_download: OnDownload | None = None) -> ZImage:

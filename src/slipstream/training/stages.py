@@ -15,6 +15,7 @@ from slipstream.adapters.folding import FoldedBranches, can_be_folded, folded_by
 from slipstream.adapters.start import start_from
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.variants import adapter_source
+from slipstream.core.errors import ConfigError
 from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
@@ -25,7 +26,7 @@ from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
 from slipstream.training.device import available_host_bytes, free_bytes
-from slipstream.training.fast_path import FastPath, can_run_fast, fast_path
+from slipstream.training.fast_path import NO_KERNELS, FastPath, Kernels, can_run_fast, fast_path
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 from slipstream.training.target_stage import describe_lora, new_lora
@@ -110,14 +111,15 @@ class Adapted:
 
 
 def prepare_transformer(
-    setting: Setting, reporter: Reporter, *, resumes: bool = False, attention: str | None = None
+    setting: Setting, reporter: Reporter, *, resumes: bool = False, known: Kernels = NO_KERNELS
 ) -> Adapted:
     """Load the transformer, attach the training adapter, inject the LoRA, which a resumed run fills itself.
 
-    `attention` is the kernel that the run used before, where it did.
+    `known` are the kernels that the run used before, where it did.
 
     Raises:
         AdapterError: TARGET means nothing in this model, or a file does not fit.
+        ConfigError: float8 products were asked for and something keeps the blocks from them.
     """
     with reporter.byte_phase("load transformer") as read:
         transformer = setting.model.load_transformer(read)
@@ -131,15 +133,20 @@ def prepare_transformer(
     reporter.log(describe_lora(setting, lora))
     if setting.start is not None and not resumes:
         reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
-    device = setting.compute.device
-    if can_run_fast(transformer, device):
+    device, float8 = setting.compute.device, setting.compute.float8_products
+    if can_run_fast(transformer, device, float8=float8):
         adapter, line = fold_adapter(adapter, device)
         reporter.log(line)
     kept: Level = "input" if setting.config.training.gradient_checkpointing == "full" else "everything"
     levels_at = same_level(kept, len(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT))))
-    fast, lines = fast_path(transformer, lora, device, levels_at=levels_at, attention=attention)
+    fast, lines = fast_path(transformer, lora, device, levels_at=levels_at, known=known, float8=float8)
     for line in lines:
         reporter.log(line)
+    if fast is None and setting.config.quantization.compute_dtype == "float8":
+        raise ConfigError(
+            f"float8 products need the fused blocks; {lines[0]}", where="quantization.compute_dtype",
+            fix="leave it at auto, which multiplies in bf16 then, or train a plain LoRA without dropout.",
+        )  # fmt: skip
     return Adapted(transformer, adapter, lora, fast)
 
 
