@@ -245,3 +245,10 @@ def test_paths_that_are_nowhere_are_not_looked_for_on_the_hub(tmp_path, monkeypa
     for name in names:
         with pytest.raises(ModelError, match="no such file or folder"):
             resolve_parts(name, "tiny/turbo")
+
+
+def test_one_of_several_files_is_told_from_a_whole_one(tmp_path, tensors):
+    path = write(tmp_path / "diffusion_pytorch_model-00001-of-00003.safetensors", tensors)
+    with pytest.raises(ModelError, match="one of the several files") as caught:
+        resolve_parts(str(path), "tiny/turbo")
+    assert "in which `transformer/` lies" in (caught.value.fix or "")

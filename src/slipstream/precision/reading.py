@@ -25,7 +25,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
     "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
-AHEAD_BYTES = 1 << 30
+AHEAD_BYTES = 512 << 20
 READERS = 4
 
 
@@ -63,7 +63,7 @@ def read_piece(piece: Piece, *, pinned: bool = False) -> Tensor:
 
 
 def read_ahead(pieces: Sequence[Piece], *, pinned: bool = False, tick: Tick | None = None) -> Iterator[Tensor]:
-    """The tensors in this order; up to a gibibyte is read before it is asked for.
+    """The tensors in this order; up to half a gibibyte is read before it is asked for.
 
     `tick` is called after each tensor was used. Leaving early ends the reading.
 

@@ -85,7 +85,8 @@ def test_cosines_are_counted_there_and_restarts_here(commands, given, schedule, 
 def test_a_musubi_command_becomes_the_same_training(commands):
     config, entries = opened(commands / "musubi.sh")
     assert config.model.variant == "de_turbo"
-    assert config.model.name_or_path == "ostris/Z-Image-De-Turbo"
+    assert config.model.name_or_path == "ostris/Z-Image-De-Turbo", "the file is not here"
+    assert entries["--dit"].matters
     assert (config.target.rank, config.target.alpha) == (32, 16.0)
     assert config.target.exclude_modules == ("*adaLN_modulation*",)
     assert config.training.steps == 16 * 6, "16 epochs of two pictures, three times each"
@@ -106,6 +107,51 @@ def test_a_musubi_command_becomes_the_same_training(commands):
     flags = read_command(MUSUBI, musubi.SCRIPT, "x")
     assert {key for key in entries if key.startswith("--")} == {f"--{name}" for name in flags}
     assert "datasets[0].image_directory" in entries
+
+
+def put(path: Path, content: bytes = b"{}") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_musubis_single_file_is_the_base_where_it_is_here(commands):
+    file = put(commands / "models/z_image_de_turbo_v1_bf16.safetensors")
+    config, entries = opened(commands / "musubi.sh")
+    assert (config.model.variant, config.model.name_or_path) == ("de_turbo", str(file))
+    assert "come from Tongyi-MAI/Z-Image-Turbo" in entries["--dit"].why
+    assert not entries["--dit"].matters
+    assert config.model.extras_from is None
+    assert "such a single file is not read here" in entries["--vae"].why
+
+
+def test_musubis_part_of_a_model_is_the_whole_model(commands):
+    """As its documentation suggests it: the first file of each component of a download."""
+    for part in ("transformer", "text_encoder", "vae"):
+        put(commands / "Z-Image-Turbo" / part / "config.json")
+        put(commands / "Z-Image-Turbo" / part / "model-00001-of-00003.safetensors")
+    flags = (
+        "--dataset_config data.toml --dit {} --text_encoder Z-Image-Turbo/text_encoder/model-00001-of-00003.safetensors"
+    )
+    whole = flags.format("Z-Image-Turbo/transformer/model-00001-of-00003.safetensors")
+    (training,) = import_file(put(commands / "flags.txt", whole.encode()), origin="musubi") or []
+    assert training.settings["model"]["name_or_path"] == str(commands / "Z-Image-Turbo")
+    assert training.settings["model"]["variant"] == "turbo"
+    assert "extras_from" not in training.settings["model"]
+    put(commands / "de_turbo.safetensors")
+    apart = flags.format("de_turbo.safetensors")
+    (training,) = import_file(put(commands / "flags.txt", apart.encode()), origin="musubi") or []
+    assert training.settings["model"]["variant"] == "de_turbo"
+    assert training.settings["model"]["extras_from"] == str(commands / "Z-Image-Turbo")
+
+
+def test_a_file_whose_name_says_nothing_is_asked_about(commands):
+    put(commands / "my_finetune.safetensors")
+    path = put(commands / "flags.txt", b"--dit my_finetune.safetensors --dataset_config data.toml")
+    (training,) = import_file(path, origin="musubi") or []
+    assert training.settings["model"]["variant"] == "base"
+    (entry,) = [entry for entry in training.report.entries if entry.key == "--dit"]
+    assert entry.matters
 
 
 def test_a_diffusers_command_becomes_the_same_training(commands):

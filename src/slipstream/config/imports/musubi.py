@@ -11,22 +11,20 @@ from typing import Any
 from slipstream.config.imports.ai_toolkit.sample import with_flags
 from slipstream.config.imports.flags import (
     Epochs,
-    adapter_by_name,
     cycles,
     found_here,
     num_pictures,
     read_command,
     schedule,
     unless,
-    variant_by_name,
     with_dashes,
 )
 from slipstream.config.imports.imported import Imported
+from slipstream.config.imports.musubi_model import base_weights, dit, extras
 from slipstream.config.imports.reading import as_list, count, dtype, number
 from slipstream.config.imports.report import Report
 from slipstream.config.imports.rules import Draft, Rule, Spot, Table, decide, lacking, skip, take, walk
 from slipstream.config.job import folder_name
-from slipstream.config.variants import VARIANTS
 from slipstream.core.errors import ConfigError
 
 FORMAT = "musubi-tuner"
@@ -43,23 +41,6 @@ _OPTIMIZERS = {
     "lion8bit": "lion8bit", "prodigy": "prodigy", "came": "came", "prodigyplusschedulefree": "prodigy_schedulefree",
     "schedulefree": "schedulefree_adamw", "adamwschedulefree": "schedulefree_adamw",
 }  # fmt: skip
-
-
-@decide("model.variant", "model.name_or_path")
-def _dit(spot: Spot) -> None:
-    adapter = as_list(spot.group.get("base_weights") or [])
-    variant = "turbo" if adapter else variant_by_name(Path(str(spot.value)).name)
-    facts = VARIANTS[variant]
-    spot.also("model.variant", variant)
-    name = facts.default_repo
-    spot.put("model.name_or_path", name, f"a single file there; {facts.label} by its name here", matters=True)
-
-
-@decide("model.training_adapter")
-def _base_weights(spot: Spot) -> None:
-    paths = as_list(spot.value)
-    spot.put("model.training_adapter", adapter_by_name(str(paths[0])), "merged while training there; the same",
-             matters=len(paths) > 1)  # fmt: skip
 
 
 @decide("job.name")
@@ -211,11 +192,11 @@ def _on(target: str, value: str, why: str) -> Rule:
 def table(epochs: Epochs) -> Table:
     """The rules for every flag."""
     return {
-        "dit": _dit,
-        "base_weights": _base_weights,
+        "dit": dit,
+        "base_weights": base_weights,
         "base_weights_multiplier": lacking("a training adapter acts at full strength", 1, 1.0),
-        "vae": skip("comes with the base"),
-        "text_encoder": skip("comes with the base"),
+        "vae": extras,
+        "text_encoder": extras,
         "vae_dtype": skip("comes with the base"),
         "dataset_config": skip("its keys stand below"),
         "config_file": lacking("flags in a file; write them into the command"),

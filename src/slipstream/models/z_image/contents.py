@@ -5,6 +5,7 @@ No torch here: a wrong file is refused before anything is loaded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from slipstream.core.errors import ModelError
@@ -14,6 +15,7 @@ PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "model
 """What may stand before the transformer's own names: ComfyUI's checkpoints, its exports, some trainers'."""
 
 TRANSFORMER = "a Z-Image transformer"
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _PADS = ("x_pad_token", "cap_pad_token")
 _GIVE = "give a Z-Image transformer (a .safetensors with keys like `layers.0.attention...` and `x_pad_token`)"
 
@@ -63,6 +65,11 @@ def require_transformer(file: TensorFile, where: str) -> str:
     Raises:
         ModelError: it holds something else.
     """
+    if _SHARD.search(file.path.stem) is not None:
+        raise ModelError(
+            "this is one of the several files that make up a transformer", where=where,
+            fix="give the folder of the whole model: the one in which `transformer/` lies.",
+        )  # fmt: skip
     prefix = prefix_of(file.tensors)
     if prefix is not None and any(name.startswith(f"{prefix}siglip_") for name in file.tensors):
         raise ModelError(

@@ -143,7 +143,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder."""
     with quiet_imports():
         from transformers import AutoTokenizer
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 @dataclass(frozen=True)
