@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from slipstream.cli.watch import render
+from slipstream.cli.watch import plain_line, render
 from slipstream.runs.progress import Progress
 
 BUSY = Progress(
@@ -42,3 +42,9 @@ def test_80_columns_keep_the_time_left() -> None:
 
 def test_a_worker_that_says_nothing_yet_is_starting() -> None:
     assert "starting" in shown(Progress(), 80)
+
+
+def test_gigabytes_are_told_as_such():
+    reading = Progress(state="running", phase="load transformer", done=2458, total=11776, unit="MiB")
+    assert "load transformer 2.4/11.5 GiB" in plain_line(reading)
+    assert "2.4/11.5 GiB" in shown(reading, 80)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from slipstream.config.advice import advise
 from slipstream.config.run_config import parse_config
 from slipstream.config.variants import (
     VARIANTS,
@@ -72,6 +73,8 @@ def test_extras_sources():
     assert extras_source(config(variant="base", name_or_path="tiny/base").model) == "tiny/turbo"
     assert extras_source(config(name_or_path="/models/turbo").model) == "/models/turbo"
     assert extras_source(config(variant="de_turbo", extras_from="/models/x").model) == "/models/x"
+    assert extras_source(config(name_or_path="/models/z.safetensors").model) == "Tongyi-MAI/Z-Image-Turbo"
+    assert extras_source(config(variant="base", name_or_path="a/b/z.safetensors").model) == "Tongyi-MAI/Z-Image"
 
 
 def test_names_alone():
@@ -89,11 +92,28 @@ def test_names_alone():
         ("de_turbo", "Tongyi-MAI/Z-Image-Turbo", "turbo"),
         ("de_turbo", "Tongyi-MAI/Z-Image-Turbo@main", "turbo"),
         ("base", "ostris/Z-Image-De-Turbo", "de_turbo"),
+        ("turbo", "ostris/Z-Image-De-Turbo/z_image_de_turbo_v1_bf16.safetensors", "de_turbo"),
     ],
 )
 def test_a_known_name_under_another_variant_is_refused(variant, name, meant):
     with pytest.raises(ConfigError, match=f"set model.variant to '{meant}'"):
         config(variant=variant, name_or_path=name)
+
+
+@pytest.mark.parametrize(
+    ("variant", "name", "hint"),
+    [
+        ("turbo", "/models/z_image_de_turbo_v1_bf16.safetensors", "de_turbo"),
+        ("de_turbo", "someone/Z-Image-Turbo-finetune@v2", "turbo"),
+        ("base", "models/z-image-turbo/", "turbo"),
+        ("turbo", "/models/Z-Image-Turbo", None),
+        ("base", "/turbo/mine.safetensors", None),
+    ],
+)
+def test_a_name_that_suggests_another_variant_is_pointed_out(variant, name, hint):
+    advice = [line for line in advise(config(variant=variant, name_or_path=name), None) if "suggests" in line]
+    assert len(advice) == (hint is not None)
+    assert hint is None or f"set model.variant to {hint}" in advice[0]
 
 
 def test_unknown_names_belong_to_any_variant():

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from read_hub import ReadHub, Repo, commit_of, running
-from single_files import original, tiny_tensors, write
 
+from single_files import original, tiny_tensors, write
 from slipstream.core.errors import ModelError
+from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.resolve import TINY_ROOT, resolve_adapter, resolve_parts
 
+CPU = torch.device("cpu")
 TURBO, DE_TURBO, ADAPTER = "Tongyi-MAI/Z-Image-Turbo", "ostris/Z-Image-De-Turbo", "ostris/adapter"
 FILE = "split_files/z_image_de_turbo_v1_bf16.safetensors"
 
@@ -150,11 +153,17 @@ def test_an_unfinished_copy_is_named_offline(hub, monkeypatch):
     assert str(caught.value.where).endswith("vae")
 
 
-def test_local_models_ask_nobody(hub, tmp_path):
+def test_local_models_ask_nobody(hub, tmp_path, monkeypatch):
+    """Neither to be found nor to be loaded, whatever libraries like to look up."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was opened"))
     single = write(tmp_path / "mine.safetensors", original(tiny_tensors()))
-    resolve_parts(str(single), "tiny/turbo")
     resolve_parts(str(TINY_ROOT / "turbo"), str(TINY_ROOT / "turbo"))
     resolve_adapter(str(TINY_ROOT / "adapters/training_adapter_v1.safetensors"))
+    model = ZImage(resolve_parts(str(single), "tiny/turbo"), CPU, torch.float32, torch.float32)
+    model.load_transformer()
+    model.load_codec()
+    model.load_text_encoder().encode(["a cat"])
+    model.load_shift()
     assert hub.requests == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,6 +109,20 @@ def test_identity_is_the_content_wherever_it_lies(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert weights_identity(tmp_path / "copy") != weights_identity(source)
+
+
+def test_identity_of_a_single_file_is_its_content_and_is_read_once(tmp_path, monkeypatch):
+    source = TINY_ROOT / "turbo/transformer/diffusion_pytorch_model.safetensors"
+    path, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    shutil.copy(source, path)
+    shutil.copy(source, other)
+    before = weights_identity(path)
+    assert before == weights_identity(other)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda self: pytest.fail("read again"))
+        assert weights_identity(path) == before
+    path.write_bytes(path.read_bytes()[:-1])
+    assert weights_identity(path) != before
 
 
 def test_another_model_is_refused(tmp_path):

@@ -84,10 +84,11 @@ class TurboModel(BaseModel):
     """
 
     name_or_path: ModelName = VARIANTS["turbo"].default_repo
-    """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, or `tiny/turbo` (packaged,
-    for trying out).
+    """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, a single `.safetensors` file
+    (a path, or `org/name/file.safetensors`), or `tiny/turbo` (packaged, for trying out).
 
-    Change it when: the model lies in a folder of yours, or you train on a fine-tune of Turbo.
+    Change it when: the model lies in a folder or file of yours (ComfyUI's files are read, float8 ones too), or you
+    train on a fine-tune of Turbo.
     Careful: a LoRA works best on the base it was trained on.
     """
 
@@ -95,7 +96,8 @@ class TurboModel(BaseModel):
     """Where text encoder, tokenizer, VAE and scheduler come from if the base lacks them; normally left
     out.
 
-    Change it when: the base is a transformer alone; name a complete Z-Image model here.
+    Change it when: the base is a transformer alone, as every single file is, and they are not to come from the
+    variant's repository; name a complete Z-Image model here: a hub id or a diffusers folder.
     Careful: other encoders than the base was trained with give features it does not understand.
     """
 
@@ -120,8 +122,8 @@ class DeTurboModel(BaseModel):
     adapter."""
 
     name_or_path: ModelName = VARIANTS["de_turbo"].default_repo
-    """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, or `tiny/de-turbo`
-    (packaged)."""
+    """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, a single `.safetensors` file
+    (a path, or `org/name/file.safetensors`), or `tiny/de-turbo` (packaged)."""
 
     extras_from: ExtrasName | None = None
     """Where text encoder, tokenizer, VAE and scheduler come from; left out they come from Turbo."""
@@ -139,7 +141,8 @@ class UndistilledModel(BaseModel):
     adapter."""
 
     name_or_path: ModelName = VARIANTS["base"].default_repo
-    """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, or `tiny/base` (packaged)."""
+    """The base: a hub id `org/name` or `org/name@revision`, a diffusers folder, a single `.safetensors` file
+    (a path, or `org/name/file.safetensors`), or `tiny/base` (packaged)."""
 
     extras_from: ExtrasName | None = None
     """Where text encoder, tokenizer, VAE and scheduler come from if the base lacks them; normally left
