@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from single_files import cast, in_float8, marked, older, original, tiny_tensors, write
 from torch import nn
 
+from single_files import cast, in_float8, marked, older, original, tiny_tensors, write
 from slipstream.core.errors import ModelError
 from slipstream.models.z_image.family import predictor
 from slipstream.models.z_image.loading import load_transformer
