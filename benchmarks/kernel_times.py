@@ -23,6 +23,8 @@ THIN = 128
 GAP_US = 10.0
 ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
 _MATRIX_OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "_scaled_mm", "_scaled_mm_v2", "addmm_")
+_JIT = ("JITFunction", "InterpretedFunction", "Autotuner", "Heuristics")
+_OWN = {"rows": "row kernels", "copies": "copies", "float8": "gemm float8"}
 _PATTERNS = (
     ("attention", r"flash|fmha|sdpa|attention|cudnn.*(fprop|bprop)|cudnn_generated"),
     ("optimizer", r"adam|lion|optimizer|lpnorm|multi_tensor|foreach"),
@@ -62,19 +64,20 @@ class Kernels:
 
 
 def own_kernels() -> dict[str, str]:
-    """Names of the Triton kernels of this package, and what each is counted as."""
+    """Names of the Triton kernels of this package, and what each is counted as, by the file it is in."""
     known: dict[str, str] = {}
-    for module in pkgutil.iter_modules(slipstream.kernels.__path__, "slipstream.kernels."):
+    for module in pkgutil.walk_packages(slipstream.kernels.__path__, f"{slipstream.kernels.__name__}."):
         try:
             loaded = importlib.import_module(module.name)
         except Exception:  # noqa: BLE001 - no Triton here, or a kernel file for other hardware
             continue
-        kind = "row kernels" if ".rows" in module.name else f"{module.name.rpartition('.')[2]} kernels"
+        place = module.name.removeprefix(f"{slipstream.kernels.__name__}.")
+        kind = next((kind for start, kind in _OWN.items() if place.startswith(start)), f"{place} kernels")
         for value in vars(loaded).values():
-            if type(value).__name__ in ("JITFunction", "Autotuner", "Heuristics"):
+            if type(value).__name__ in _JIT:
                 inner = getattr(value, "fn", value)
                 inner = getattr(inner, "fn", inner)
-                known[str(getattr(inner, "__name__", ""))] = kind
+                known.setdefault(str(getattr(inner, "__name__", "")), kind)
     return known
 
 

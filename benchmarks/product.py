@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,16 +99,19 @@ def train(options: argparse.Namespace, config: dict[str, Any], folder: Path) -> 
     with output.open("w", encoding="utf-8") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         try:
-            code = process.wait(options.seconds)
+            process.wait(options.seconds)
         except subprocess.TimeoutExpired:
-            code = _end(process)
             said.write(f"\ntook longer than {options.seconds:.0f} s")
+        finally:
+            code = _end(process)
     words = output.read_text(encoding="utf-8", errors="replace")
     return Finished(run, parse_config(config, options.set), launched, time.time() - launched, code, words)
 
 
 def _end(process: subprocess.Popen) -> int:
-    """Ask to stop; what does not is killed at the third time, and the worker with it."""
+    """Its exit code; where it still runs it is asked to stop, and at the third time killed, its worker with it."""
+    if process.poll() is not None:
+        return process.returncode
     for patience in (10, 5, 5):
         process.terminate()
         try:
@@ -299,6 +304,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # which ends the training too
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)

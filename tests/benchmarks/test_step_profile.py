@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 OPTIONS = ["--size", "tiny", "--device", "cpu", "--steps", "2", "--warm-ups", "1", "--in-this-process"]
 
 
@@ -74,3 +76,9 @@ def test_kernels_are_sorted_by_kind_and_pauses_are_found(benchmark, tmp_path):
     assert found["gaps"] == 1
     assert found["longest_gaps"][0]["before"] == "_join_backward"
     assert any("row kernels" in line for line in module.lines("bf16 512", found))
+
+
+def test_kernels_of_this_package_are_known_by_name(benchmark):
+    pytest.importorskip("triton")
+    known = benchmark("kernel_times").own_kernels()
+    assert "row kernels" in known.values()
