@@ -4,8 +4,9 @@
 
 Candidates: `bf16` (torch, the low-rank term inside the product: the joint matrix of the fused linears), `torch`
 (`torch._scaled_mm` by rows, the term in a second pass), `torch, no term` (the same without it), `torch, term in K`
-(high and low float8 codes of the term as further columns of the product) and the Triton kernel with several tiles.
-A candidate that fails is listed with its error, and the others go on.
+(high and low float8 codes of the term as further columns of the product) and the Triton kernels with several tiles. A
+candidate that fails is listed with its error, and the others go on; those with loading warps come last, at all shapes.
+The file is written after every number of rows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from slipstream.core.atomic import write_json
 from slipstream.kernels.float8 import Product, random_operands, reference_multiply, scaled_multiply
+from slipstream.kernels.float8_specialized import SPECIALIZED, SpecializedTiles, multiply_specialized
 from slipstream.kernels.float8_triton import CANDIDATES, Tiles, multiply
 from slipstream.kernels.rows_torch import LARGEST_CODE
 from slipstream.precision.schemes import FLOAT8
@@ -40,7 +42,7 @@ COPIES, REPLAYS = 4, 7
 _BASE = Tiles(128, 256, 128, 3, 8)
 TILES = (
     *CANDIDATES,
-    replace(_BASE, persistent=True, flatten=True), replace(_BASE, persistent=True, specialize=True),
+    replace(_BASE, persistent=True, flatten=True),
     replace(_BASE, stages=4), replace(_BASE, stages=4, persistent=True), replace(_BASE, group=8),
     replace(_BASE, inner=64, stages=4), replace(_BASE, inner=64, stages=4, persistent=True, flatten=True),
     Tiles(128, 128, 128, 4, 8), Tiles(128, 128, 128, 3, 8), Tiles(64, 256, 128, 3, 4),
@@ -117,8 +119,8 @@ def precise_sum(operands: Operands) -> Callable[[], Tensor]:
     )
 
 
-def candidates() -> Mapping[str, Candidate]:
-    """Everything that is timed, by name."""
+def candidates() -> tuple[Mapping[str, Candidate], Mapping[str, Candidate]]:
+    """What is timed, by name: what has run before, and what might not come to an end."""
     found: dict[str, Candidate] = {
         "bf16": bf16, "torch": lambda operands: partial(scaled_multiply, *operands), "torch, no term": without_term,
         "torch, no term, precise sum": precise_sum, "torch, term in K": term_in_k,
@@ -126,11 +128,15 @@ def candidates() -> Mapping[str, Candidate]:
     for tiles in TILES:
         name = f"Triton {tiles.name}" + ("" if tiles.group == _BASE.group else f", group {tiles.group}")
         found[name] = partial(_triton, tiles)
-    return found
+    return found, {f"Triton {tiles.name}": partial(_specialized, tiles) for tiles in SPECIALIZED}
 
 
 def _triton(tiles: Tiles, operands: Operands) -> Callable[[], Tensor]:
     return partial(multiply, tiles, *operands)
+
+
+def _specialized(tiles: SpecializedTiles, operands: Operands) -> Callable[[], Tensor]:
+    return partial(multiply_specialized, tiles, *operands)
 
 
 def milliseconds(calls: list[Callable[[], Tensor]]) -> float:
@@ -169,23 +175,33 @@ def measure(make: Candidate, operands: list[Operands], expected: Tensor) -> dict
     return {key: round(value, 5) for key, value in result.items()}
 
 
-def measure_all(options: Options, device: torch.device, found: list[dict[str, Any]]) -> None:
+def measure_all(options: Options, device: torch.device, found: list[dict[str, Any]], write: Callable[[], None]) -> None:
     """Add one entry per shape, number of rows and candidate."""
     stop, failed = time.monotonic() + options.seconds, set[str]()
-    for columns, inner in dict.fromkeys(FORWARD + BACKWARD):
-        for rows in options.rows:
-            product = Product(columns, inner, options.ranks)
-            operands = [random_operands(device, product, rows, seed=copy) for copy in range(COPIES)]
-            whole = reference_multiply(*operands[0], dtype=torch.float32)
-            bare = reference_multiply(*operands[0][:4], None, None, dtype=torch.float32)
-            for name, make in candidates().items():
-                if name in failed or time.monotonic() > stop:
+    for makers in candidates():
+        for columns, inner in dict.fromkeys(FORWARD + BACKWARD):
+            for rows in options.rows:
+                left = {name: make for name, make in makers.items() if name not in failed}
+                if time.monotonic() > stop or not left:
                     continue
-                result = measure(make, operands, bare if "no term" in name else whole)
-                found.append({"columns": columns, "inner": inner, "rows": rows, "candidate": name, **result})
-                print(f"{rows:5d} x {inner:5d} -> {columns:5d}  {name:66s} {_shown(result)}", flush=True)
-                if "failure" in result:
-                    failed.add(name)
+                for result in measure_shape(Product(columns, inner, options.ranks), rows, left, device):
+                    found.append(result)
+                    if "failure" in result:
+                        failed.add(result["candidate"])
+                write()
+
+
+def measure_shape(
+    product: Product, rows: int, makers: Mapping[str, Candidate], device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """All candidates at one shape."""
+    operands = [random_operands(device, product, rows, seed=copy) for copy in range(COPIES)]
+    whole = reference_multiply(*operands[0], dtype=torch.float32)
+    bare = reference_multiply(*operands[0][:4], None, None, dtype=torch.float32)
+    for name, make in makers.items():
+        result = measure(make, operands, bare if "no term" in name else whole)
+        print(f"{rows:5d} x {product.inner:5d} -> {product.columns:5d}  {name:66s} {_shown(result)}", flush=True)
+        yield {"columns": product.columns, "inner": product.inner, "rows": rows, "candidate": name, **result}
 
 
 def _shown(result: Mapping[str, Any]) -> str:
@@ -220,19 +236,22 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("float8 products are timed on a CUDA GPU; none is here")
     started, device, found = time.monotonic(), torch.device("cuda"), list[dict[str, Any]]()
-    try:
-        measure_all(options, device, found)
-    finally:
+    head = {
+        "device": torch.cuda.get_device_name(device), "torch": torch.__version__, "triton": triton.__version__,
+        "python": platform.python_version(), "ranks": options.ranks,
+    }  # fmt: skip
+
+    def write() -> None:
+        seconds = round(time.monotonic() - started, 1)
         totals = step_totals(found, options)
-        head = {
-            "device": torch.cuda.get_device_name(device), "torch": torch.__version__, "triton": triton.__version__,
-            "python": platform.python_version(), "ranks": options.ranks,
-            "seconds": round(time.monotonic() - started, 1),
-        }  # fmt: skip
-        write_json(options.out, {**head, "step_totals": totals, "products": found})
-    print("\nall linears of a step (30 blocks, forward and input gradients), ms")
-    for total in totals:
-        print(f"{total['rows']:5d}  {total['candidate']:66s} {total['ms']:8.2f}")
+        write_json(options.out, {**head, "seconds": seconds, "step_totals": totals, "products": found})
+
+    try:
+        measure_all(options, device, found, write)
+    finally:
+        print("\nall linears of a step (30 blocks, forward and input gradients), ms")
+        for total in step_totals(found, options):
+            print(f"{total['rows']:5d}  {total['candidate']:66s} {total['ms']:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

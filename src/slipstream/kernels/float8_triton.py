@@ -31,7 +31,6 @@ class Tiles:
         warps: per program.
         persistent: as many programs as the GPU has multiprocessors, each with several tiles in turn.
         flatten: run tiles and sum as one loop, so that a tile's first operands load while the last one is stored.
-        specialize: loads and products by different warps.
         group: row tiles that share a column tile before the next one, for the cache.
     """
 
@@ -42,13 +41,12 @@ class Tiles:
     warps: int
     persistent: bool = False
     flatten: bool = False
-    specialize: bool = False
     group: int = 16
 
     @property
     def name(self) -> str:
         """As in the log: `128x256x128, 3 stages, 8 warps, persistent`."""
-        traits = ("persistent", "flatten", "specialize")
+        traits = ("persistent", "flatten")
         extras = "".join(f", {trait}" for trait in traits if getattr(self, trait))
         return f"{self.rows}x{self.columns}x{self.inner}, {self.stages} stages, {self.warps} warps{extras}"
 
@@ -66,15 +64,13 @@ CANDIDATES = (
 def _multiply(
     codes, weight, h, up, out, scale_ptr, columns_ptr, R, M, K,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, RANKS: tl.constexpr, RANK_STEP: tl.constexpr,
-    UP_BY_RANK: tl.constexpr, GROUP: tl.constexpr, FLATTEN: tl.constexpr, SPECIALIZE: tl.constexpr,
+    UP_BY_RANK: tl.constexpr, GROUP: tl.constexpr, FLATTEN: tl.constexpr,
 ):  # fmt: skip
     row_tiles = tl.cdiv(R, ROWS)
     column_tiles = tl.cdiv(M, COLUMNS)
     steps = tl.cdiv(K, INNER)
     in_group = GROUP * column_tiles
-    for tile in tl.range(
-        tl.program_id(0), row_tiles * column_tiles, tl.num_programs(0), flatten=FLATTEN, warp_specialize=SPECIALIZE
-    ):
+    for tile in tl.range(tl.program_id(0), row_tiles * column_tiles, tl.num_programs(0), flatten=FLATTEN):
         first = (tile // in_group) * GROUP
         size = tl.minimum(row_tiles - first, GROUP)
         row = (first + (tile % in_group) % size) * ROWS
@@ -123,7 +119,7 @@ def multiply(
     _multiply[(programs,)](
         left, right, low, high, result, scale_R1, columns_M, rows, columns, inner,
         ROWS=tiles.rows, COLUMNS=tiles.columns, INNER=tiles.inner, RANKS=ranks, RANK_STEP=_RANK_STEP,
-        UP_BY_RANK=by_rank, GROUP=tiles.group, FLATTEN=tiles.flatten, SPECIALIZE=tiles.specialize,
+        UP_BY_RANK=by_rank, GROUP=tiles.group, FLATTEN=tiles.flatten,
         num_stages=tiles.stages, num_warps=tiles.warps,
     )  # fmt: skip
     return out
