@@ -57,7 +57,15 @@ def test_the_card_says_base_trigger_prompts_and_settings(hub: FakeHub, run: RunD
     assert METADATA["config"] in body
 
 
-@pytest.mark.parametrize("name", ["tiny/turbo", "/home/anna/models/base", "models"])
+def test_a_base_in_one_file_is_named_by_its_repository(hub: FakeHub, run: RunDir) -> None:
+    name = "ostris/Z-Image-De-Turbo/deep/z.safetensors@abc"
+    run.manifest.write_text(run.manifest.read_text().replace("Tongyi-MAI/Z-Image-Turbo@abc", name))
+    push(run)
+    head = yaml.safe_load(hub.repositories[REPO]["README.md"].decode().split("---\n")[1])
+    assert head["base_model"] == "ostris/Z-Image-De-Turbo"
+
+
+@pytest.mark.parametrize("name", ["tiny/turbo", "/home/anna/base", "/home/anna/base.safetensors", "models"])
 def test_a_base_that_is_not_on_the_hub_is_not_named_in_the_head(hub: FakeHub, run: RunDir, name: str) -> None:
     run.manifest.write_text(run.manifest.read_text().replace("Tongyi-MAI/Z-Image-Turbo@abc", name))
     push(run)

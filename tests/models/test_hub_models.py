@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,3 +226,37 @@ def test_adapters_of_the_hub(hub, monkeypatch, tmp_path):
         with pytest.raises(ModelError, match="no such file"):
             resolve_adapter(missing)
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "fix"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no room left while downloading", "HF_HOME"),
+        (OSError("Consistency check failed: file should be of size 9"), "broke off: Consistency check", "start again"),
+    ],
+)
+def test_a_download_that_fails_says_why(hub, monkeypatch, error, message, fix):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(ModelError, match=message) as caught:
+        resolve_parts(TURBO, TURBO)
+    assert fix in (caught.value.fix or "")
+
+
+def test_a_tokenizer_alone_may_be_asked_for(hub):
+    assert set(resolve_parts(DE_TURBO, TURBO, components=("tokenizer",)).paths) == {"tokenizer"}
+    assert all("/tokenizer/" in request for request in hub.requests if "/resolve/" in request)
+
+
+def test_a_stop_is_heeded_while_downloading(hub, monkeypatch):
+    @contextmanager
+    def on_download(what, total):
+        def tick(done, total):
+            raise KeyboardInterrupt
+
+        yield tick
+
+    with pytest.raises(KeyboardInterrupt):
+        resolve_parts(TURBO, TURBO, on_download)

@@ -286,6 +286,22 @@ def test_parts_from_another_model_are_loaded_from_there():
 
 
 @pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("/models/z.safetensors", "/models/z.safetensors"),
+        ("org/name/deep/z.safetensors", "https://huggingface.co/org/name/blob/main/deep/z.safetensors"),
+        ("org/name/z.safetensors@v2", "https://huggingface.co/org/name/blob/v2/z.safetensors"),
+    ],
+)
+def test_a_transformer_in_one_file_is_loaded_as_such(name, there):
+    origins = dict.fromkeys(("scheduler", "text_encoder", "tokenizer", "vae"), "org/turbo@abc") | {"transformer": name}
+    code = code_of({"model": {"name": name, "origins": origins}})
+    arguments = f'"{there}", config="org/turbo", subfolder="transformer", dtype=torch.bfloat16'
+    assert f"ZImageTransformer2DModel.from_single_file({arguments})" in code
+    assert 'from_pretrained("org/turbo", revision="abc", transformer=transformer' in code
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [
         (0.42, "0.42 s"),

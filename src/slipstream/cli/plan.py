@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from slipstream.cli.screen import duration, out, pace
+from slipstream.cli.screen import download_shown, duration, out, pace
 
 
 def plan_command(config_path: Path, overrides: list[str]) -> None:
@@ -15,7 +15,7 @@ def plan_command(config_path: Path, overrides: list[str]) -> None:
     from slipstream.cli.imports import open_and_tell
     from slipstream.workflows.plan import Plan, make_plan
 
-    plan: Plan = make_plan(open_and_tell(config_path, overrides))
+    plan: Plan = make_plan(open_and_tell(config_path, overrides), download_shown)
     out.print(f"[bold]{escape(plan.name)}[/bold]  (nothing is started)")
     for line in plan.choices:
         out.print(f"  {escape(line)}")

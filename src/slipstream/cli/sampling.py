@@ -44,14 +44,14 @@ class SampleOptions:
 
 def sample_command(options: SampleOptions) -> None:
     """Draw and list the pictures."""
-    from slipstream.config.variants import VARIANTS, extras_of, is_tiny, variant_named
+    from slipstream.config.variants import VARIANTS, extras_of, is_tiny, variant_of
     from slipstream.workflows.sample import SampleRequest, sample
 
     if options.lora_scales and not options.loras:
         raise ConfigError("there is no LoRA to weigh", where="--lora-scales", fix="name one with --lora.")
     loras = tuple(parse_lora(text) for text in options.loras)
     model = options.model or _trained_on(loras) or VARIANTS["turbo"].default_repo
-    variant = variant_named(model) or "turbo"
+    variant = variant_of(model)
     facts = VARIANTS[variant]
     side = TINY_SIDE if is_tiny(model) else FULL_SIDE
     scale = facts.guidance_scale if options.guidance_scale is None else options.guidance_scale

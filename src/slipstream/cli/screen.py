@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 
 from slipstream.core.errors import SlipstreamError
 
@@ -34,6 +37,15 @@ def show_failure(message: str) -> None:
     """The failure of a worker, as it wrote it down: what, and after `fix:` what to do."""
     what, _, remedy = message.partition("\n  fix: ")
     show_error(SlipstreamError(what, fix=remedy or None))
+
+
+@contextmanager
+def download_shown(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A line for a download of `total` MiB, and a bar where there is a terminal; yields `tick(done, total)`."""
+    err.print(f"[dim]{escape(what)}: {total / 1024:.2f} GiB[/dim]")
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def duration(seconds: float | None) -> str:

@@ -120,8 +120,8 @@ def is_single_file(name: str) -> bool:
 
 
 def variant_of(name: str) -> str:
-    """The variant to take a model for where only its name is known; an unknown name counts as Turbo."""
-    return variant_named(name) or "turbo"
+    """The variant to take a model for where only its name is known; one that suggests nothing counts as Turbo."""
+    return variant_named(name) or variant_hinted(name) or "turbo"
 
 
 def extras_for(name: str, variant: str | None = None) -> str:

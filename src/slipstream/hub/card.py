@@ -81,6 +81,8 @@ def _base_model(manifest: Mapping[str, Any]) -> str | None:
     """The hub id of the base, without its revision; None for a folder, a file, or the packaged family."""
     model = manifest.get("model") or {}
     name = str((model.get("origins") or {}).get("transformer") or model.get("name") or "")
+    if name.partition("@")[0].endswith(".safetensors") and name.count("/") > 1 and not name.startswith((".", "/", "~")):
+        name = "/".join(name.split("/")[:2])  # a transformer in one file of a repository
     if not _HUB_ID.fullmatch(name) or name.startswith(_PACKAGED) or Path(name).exists():
         return None
     return name.partition("@")[0]

@@ -82,11 +82,22 @@ def _loading(model: Mapping[str, Any]) -> str:
         lines.append('tiny = files("slipstream") / "tiny"\n')
     for part, origin in parts.items():
         cast = ", dtype=" + dtype if part in ("transformer", "vae") else ""
-        lines.append(f'{part} = {_CLASSES[part][1]}.from_pretrained({_place(origin)}, subfolder="{part}"{cast})\n')
+        lines.append(f"{part} = {_CLASSES[part][1]}.{_call(part, origin, home)}{cast})\n")
     handed = "".join(f", {part}={part}" for part in parts)
     lines.append(f"pipe = ZImagePipeline.from_pretrained({_place(home)}{handed}, dtype={dtype})\n")
     lines.append("" if is_tiny else 'pipe.to("cuda")\n')
     return "".join(lines)
+
+
+def _call(part: str, origin: str, home: str) -> str:
+    """`from_pretrained(...` of a folder or repository, `from_single_file(...` of a transformer in one file."""
+    name, _, revision = origin.partition("@")
+    if part != "transformer" or not name.endswith(".safetensors"):
+        return f'from_pretrained({_place(origin)}, subfolder="{part}"'
+    pieces = name.split("/")
+    if len(pieces) > 2 and all(pieces) and not name.startswith((".", "~")):  # a file of the hub
+        name = f"https://huggingface.co/{'/'.join(pieces[:2])}/blob/{revision or 'main'}/{'/'.join(pieces[2:])}"
+    return f'from_single_file({_text(name)}, config={_place(home).partition(",")[0]}, subfolder="transformer"'
 
 
 def _imports(parts: Mapping[str, str]) -> list[str]:

@@ -28,7 +28,7 @@ def check_config_datasets(config: RunConfig, kind: Kind | None = None) -> Datase
     from slipstream.training.setting import dataset_settings
 
     settings = dataset_settings(config)
-    parts = resolve_parts(config.model.name_or_path, extras_source(config.model))
+    parts = resolve_parts(config.model.name_or_path, extras_source(config.model), components=("tokenizer",))
     tokenizer = (parts.paths["tokenizer"], f"the tokenizer of {config.model.name_or_path}")
     return _check(settings, config.training.batch_size, tokenizer, kind)
 

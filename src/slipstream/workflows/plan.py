@@ -10,6 +10,7 @@ from slipstream.config.advice import advise
 from slipstream.config.run_config import RunConfig
 
 if TYPE_CHECKING:
+    from slipstream.models.z_image.hub import OnDownload
     from slipstream.training.setting import Setting
 
 
@@ -64,8 +65,10 @@ class Plan:
         return self.steps * self.seconds_per_step
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
     """Scan the data, resolve the model, look into the caches, estimate the time; loads no weights.
+
+    What is not on this machine yet is downloaded; `on_download` is told.
 
     Raises:
         SlipstreamError: whatever would stop the training before its first step.
@@ -75,7 +78,7 @@ def make_plan(config: RunConfig) -> Plan:
     from slipstream.training.setting import settle
     from slipstream.training.speed import expected_seconds_per_step
 
-    setting = settle(config)
+    setting = settle(config, on_download)
     dataset = setting.dataset
     seconds, source = expected_seconds_per_step(setting)
     missing_latents = sum(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from slipstream.adapters.branches import BranchSet
     from slipstream.config.prompts import PromptPanel
     from slipstream.models.z_image.family import ZImage
+    from slipstream.models.z_image.hub import OnDownload
     from slipstream.previews.render import Picture, Renderer
 
 
@@ -78,7 +80,7 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     compute = choose_compute(request.device, request.transformer_dtype, request.text_encoder_dtype)
     for line in compute.reasons:
         log(line)
-    model = settle_model(request.model, request.extras_from, compute)
+    model = settle_model(request.model, request.extras_from, compute, _told_by(log))
     prompts = _pictures(request)
     scales = request.lora_scales or (None,)
     pictures = [p if scale is None else replace(p, lora_scale=scale) for scale in scales for p in prompts]
@@ -94,6 +96,14 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
         yield Sampled(_caption(pictures[number], request), paths[number])
     if request.lora_scales:
         yield Sampled("LoRA weights by prompts", _write_weights(request, prompts, paths, first))
+
+
+def _told_by(log: Callable[[str], None]) -> OnDownload:
+    def on_download(what: str, total: int) -> AbstractContextManager[Callable[[int, int], None]]:
+        log(f"{what}: {total / 1024:.2f} GiB")
+        return nullcontext(lambda done, total: None)
+
+    return on_download
 
 
 def _caption(picture: Picture, request: SampleRequest) -> str:

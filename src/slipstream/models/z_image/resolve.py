@@ -14,7 +14,7 @@ come from `extras_from`. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class ModelParts:
 
     def describe(self) -> list[str]:
         """One line a component: name, origin, commit, place."""
-        return [f"{name}: {self.origins[name]}{self._commit(name)} ({self.paths[name]})" for name in COMPONENTS]
+        return [f"{name}: {self.origins[name]}{self._commit(name)} ({self.paths[name]})" for name in self.paths]
 
     def _commit(self, component: str) -> str:
         return f" at {self.revisions[component][:12]}" if component in self.revisions else ""
@@ -122,8 +122,10 @@ def looks_local(name: str) -> bool:
     return is_file and (len(pieces) < 3 or Path(pieces[0]).is_dir())
 
 
-def resolve_parts(name: str, extras_from: str, on_download: OnDownload | None = None) -> ModelParts:
-    """Find every component, downloading from the hub what is not on this machine yet; weight files are looked into.
+def resolve_parts(
+    name: str, extras_from: str, on_download: OnDownload | None = None, components: Sequence[str] = COMPONENTS
+) -> ModelParts:
+    """Find components, downloading from the hub what is not on this machine yet; weight files are looked into.
 
     Raises:
         ModelError: the transformer is not at `name`, a part is at neither place, or a file is cut off or of another
@@ -138,11 +140,11 @@ def resolve_parts(name: str, extras_from: str, on_download: OnDownload | None = 
                 where=EXTRAS, fix="name a Z-Image model in diffusers' layout, such as Tongyi-MAI/Z-Image-Turbo.",
             )  # fmt: skip
         places.append(_Place.of(extras, EXTRAS))
-    chosen = {component: _first_with(component, places, name, extras_from) for component in COMPONENTS}
+    chosen = {component: _first_with(component, places, name, extras_from) for component in components}
     for place in places:
-        place.fetch([component for component in COMPONENTS if chosen[component] is place], on_download)
+        place.fetch([component for component in components if chosen[component] is place], on_download)
     paths = {component: place.local(component) for component, place in chosen.items()}
-    for component in WITH_WEIGHTS:
+    for component in (one for one in WITH_WEIGHTS if one in paths):
         headers = weight_headers(paths[component])
         if component == "transformer" and paths[component].is_file():
             require_transformer(headers[0], str(paths[component]))
