@@ -46,8 +46,8 @@ from slipstream.config.presets import preset_text  # noqa: E402
 from slipstream.config.run_config import RunConfig, parse_config  # noqa: E402
 from slipstream.core.atomic import write_json  # noqa: E402
 from slipstream.core.errors import DeviceError  # noqa: E402
+from slipstream.data.buckets import Bucket  # noqa: E402
 from slipstream.data.loader import TrainingBatch  # noqa: E402
-from slipstream.memory.levels import same_level  # noqa: E402
 from slipstream.models.z_image.family import predictor  # noqa: E402
 from slipstream.models.z_image.latents import ImageCodec  # noqa: E402
 from slipstream.models.z_image.loading import load_tokenizer  # noqa: E402
@@ -56,10 +56,11 @@ from slipstream.models.z_image.text import TextEncoder  # noqa: E402
 from slipstream.precision.linear import QuantizedLinear  # noqa: E402
 from slipstream.precision.placing import weight_bytes  # noqa: E402
 from slipstream.previews.render import LATENT_CHANNELS, Renderer, render  # noqa: E402
-from slipstream.training.build import previews_at_once, step_settings, training_blocks  # noqa: E402
+from slipstream.training.build import previews_at_once, step_settings  # noqa: E402
 from slipstream.training.checkpoint import TrainingState  # noqa: E402
 from slipstream.training.device import DTYPES, choose_compute  # noqa: E402
 from slipstream.training.fast_path import fast_path  # noqa: E402
+from slipstream.training.keeping import Keeping, choose_keeping  # noqa: E402
 from slipstream.training.optimizer_stage import fresh_state, rate_at, settle_optimizer  # noqa: E402
 from slipstream.training.pictures import preview_pictures  # noqa: E402
 from slipstream.training.step import train_step  # noqa: E402
@@ -276,13 +277,14 @@ def attach_random_adapter(bench: Bench, transformer: nn.Module) -> TrainingAdapt
 def measure_training(bench: Bench, setting: Any, transformer: nn.Module, state: TrainingState, result: dict) -> None:
     """Updates at each resolution by itself, then at all of them in turn, as a training meets them."""
     config = setting.config
-    kept = "input" if config.training.gradient_checkpointing == "full" else "everything"
-    fast, lines = fast_path(
-        transformer, state.lora, bench.device, levels_at=same_level(kept, len(transformer.layers))
-    )  # fmt: skip
-    result["blocks"] = "; ".join(lines)
-    print(f"  {result['blocks']}", flush=True)
-    predict = fast.predict if fast is not None else predictor(transformer, training_blocks(setting))
+    fast, lines = fast_path(transformer, state.lora, bench.device)
+    keeping = keeping_of(setting, transformer, state, is_fused=fast is not None)
+    if fast is not None:
+        fast.keep(keeping)
+    for line in (*lines, *keeping.lines):
+        print(f"  {line}", flush=True)
+    result["blocks"], result["activations"] = "; ".join(lines), list(keeping.lines)
+    predict = fast.predict if fast is not None else predictor(transformer, keeping.run)
     feature = bench.noise(CAPTION_TOKENS, transformer.config.cap_feat_dim)
     settings = step_settings(setting, lambda _: feature)
     texts = [feature] * config.training.batch_size
@@ -313,6 +315,15 @@ def measure_training(bench: Bench, setting: Any, transformer: nn.Module, state: 
         bench.attempt(result, "train_mixed", lambda figures: updates(sides * 2, figures))
 
 
+def keeping_of(setting: Any, transformer: nn.Module, state: TrainingState, *, is_fused: bool) -> Keeping:
+    """What the preset keeps of activations, for squares of its resolutions."""
+    sides = setting.config.datasets[0].resolutions
+    return choose_keeping(
+        setting.config, setting.compute, transformer, sum(parameter.numel() for parameter in state.lora.parameters()),
+        [Bucket(side, side) for side in sides], is_fused=is_fused,
+    )  # fmt: skip
+
+
 def compiled_unpacking(bench: Bench, transformer: nn.Module, figures: dict[str, Any]) -> None:
     """What fusing the unpacking into one kernel would give."""
     packed = [module for module in transformer.modules() if isinstance(module, QuantizedLinear)]
@@ -340,9 +351,10 @@ def draw_previews(
 ) -> None:  # fmt: skip
     """Previews as the preset has them; where they are drawn one at a time, two show the peak."""
     feature = bench.noise(CAPTION_TOKENS, transformer.config.cap_feat_dim)
+    at_once = previews_at_once(keeping_of(setting, transformer, state, is_fused=False))
     renderer = Renderer(
         predict=predictor(transformer), decode=codec.decode, features=lambda _: feature, shift_at=lambda _: 3.0,
-        device=bench.device, latent_downscale=codec.downscale, max_batch=previews_at_once(setting),
+        device=bench.device, latent_downscale=codec.downscale, max_batch=at_once,
     )  # fmt: skip
     pictures = preview_pictures(setting.config)
     drawn = pictures if renderer.max_batch > 1 else pictures[:2]

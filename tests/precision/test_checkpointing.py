@@ -11,7 +11,7 @@ from torch import nn
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.models.z_image import forward
 from slipstream.models.z_image.family import predictor
-from slipstream.precision.checkpointing import block_runner, run_directly
+from slipstream.precision.checkpointing import block_runner, run_directly, selective_runner
 
 SIZE = (2, 16, 8, 8)
 
@@ -112,3 +112,27 @@ def test_random_numbers_of_a_block_are_drawn_again_where_asked():
     torch.manual_seed(1)
     out.sum().backward()
     assert torch.equal(x.grad == 0, out == 0)
+
+
+@pytest.mark.parametrize("again", [(True, False, True, False, False), (False,) * 5, (True,) * 5])
+def test_gradients_are_bit_for_bit_the_same_whichever_blocks_run_again(
+    fresh_transformer, lora, tiny, monkeypatch, again
+):
+    kept = gradients(fresh_transformer, lora, tiny, run_directly)
+    calls = counted_blocks(monkeypatch)
+    run = selective_runner(fresh_transformer.layers, lambda batch, tokens: again)
+    assert torch.equal(gradients(fresh_transformer, lora, tiny, run), kept)
+    assert [calls[id(block)] for block in fresh_transformer.layers] == [1 + runs_again for runs_again in again]
+
+
+def test_the_choice_is_made_for_the_shape_at_hand(fresh_transformer, lora, tiny):
+    asked: set[tuple[int, int]] = set()
+
+    def again_at(batch: int, tokens: int) -> list[bool]:
+        asked.add((batch, tokens))
+        return [False] * 5
+
+    gradients(fresh_transformer, lora, tiny, selective_runner(fresh_transformer.layers, again_at))
+    _, _, texts = inputs(tiny)
+    longest = -(-max(map(len, texts)) // 32) * 32
+    assert asked == {(2, 32), (2, longest), (2, 32 + longest)}, "image, captions, and both"

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     Field,
     StrictBool,
     StrictFloat,
@@ -15,6 +14,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from slipstream.config.checkpointing import GradientCheckpointing
 from slipstream.config.ema import EmaPanel
 from slipstream.config.optimizers import known_optimizer, plain_arguments
 from slipstream.config.panel import PANEL
@@ -26,16 +26,6 @@ LossType = Literal["mse", "mae", "huber", "pseudo_huber", "wavelet"]
 TimestepType = Literal["weighted", "sigmoid", "linear", "shift", "logit_normal", "resolution_shift"]
 TextEncoderUse = Literal["cache", "keep", "unload"]
 TimestepBias = Literal["balanced", "high_noise", "low_noise"]
-GradientCheckpointing = Literal["none", "full"]
-
-
-def _explain_checkpointing(value: Any) -> Any:
-    """Other trainers have a switch here; everything else is left to the Literal."""
-    if isinstance(value, bool):
-        raise ValueError(
-            f"got {str(value).lower()}, expected none or full: {'full' if value else 'none'} is what you mean"
-        )
-    return "none" if value is None else value
 
 
 def _patterns(rates: dict[str, float]) -> dict[str, float]:
@@ -90,13 +80,15 @@ class TrainingPanel(BaseModel):
     Careful: a step takes that many times as long. Some trainers add the gradients up instead of averaging them.
     """
 
-    gradient_checkpointing: Annotated[GradientCheckpointing, BeforeValidator(_explain_checkpointing)] = "none"
-    """What is kept of each block for the backward pass: `none` keeps everything and is fastest; `full` keeps each
-    block's input and runs the block again, which saves most of the activations' memory for a third more work.
+    gradient_checkpointing: GradientCheckpointing = "auto"
+    """What is kept of each block for the backward pass. `none` keeps everything and is fastest; `full` keeps each
+    block's input and runs the block again, a third more work; `auto` keeps as much as fits into the free memory, which
+    is everything on a large card; an amount such as `12 GiB` keeps as much as fits into that.
 
-    Formula: at 1024 x 1024 activations take about 30 GiB with none and 2 GiB with full (6B model, batch 1).
-    Change it when: the card has 24 GB or less, or a larger batch does not fit.
-    Careful: gradients are the same to the last bits; only time and memory change.
+    Formula: at 1024 x 1024 (6B model, batch 1) activations take 14 GiB with none and 2 GiB with full, or 36 and 2 GiB
+    where blocks run module by module (quantized weights, other kinds than plain LoRA); the log says which it is.
+    Change it when: other programs use the same card (an amount), or you compare speeds (`none`).
+    Careful: gradients are the same to the last bits; only time and memory change. On the CPU `auto` is `none`.
     """
 
     optimizer: Annotated[str, AfterValidator(known_optimizer)] = "adamw8bit"

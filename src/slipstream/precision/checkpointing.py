@@ -1,4 +1,4 @@
-"""What a training keeps of a block for the backward pass: everything, or its input alone.
+"""What a training keeps of a block that runs under autograd: everything, or its input alone.
 
 With checkpointing a block is run again in the backward pass (Chen et al. 2016, arXiv 1604.06174), so that of its
 activations only the input stays in memory. A block is the unit: never a part of one, never two around each other.
@@ -6,11 +6,11 @@ activations only the input stays in memory. A block is the unit: never a part of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Checkpointing = Literal["none", "full"]
@@ -40,3 +40,24 @@ def block_runner(mode: Checkpointing, *, preserve_rng: bool = False) -> RunBlock
         return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=preserve_rng)
 
     return run_again_in_backward
+
+
+def selective_runner(
+    blocks: Sequence[nn.Module], run_again_at: Callable[[int, int], Sequence[bool]], *, preserve_rng: bool = False
+) -> RunBlock:
+    """The way a training runs its blocks where some run again in the backward pass and some keep everything.
+
+    Args:
+        blocks: those that are told apart, first block first.
+        run_again_at: (batch, tokens) to whether each of them runs again. A block that is not among them runs again
+            where the first of them would at its own shape.
+        preserve_rng: as for `block_runner`.
+    """
+    numbers = {id(block): number for number, block in enumerate(blocks)}
+    again = block_runner("full", preserve_rng=preserve_rng)
+
+    def run(function: Callable[..., Tensor], block: nn.Module, x_BSD: Tensor, *rest: Any) -> Tensor:
+        runs_again = run_again_at(*x_BSD.shape[:2])[numbers.get(id(block), 0)]
+        return (again if runs_again else run_directly)(function, block, x_BSD, *rest)
+
+    return run

@@ -15,7 +15,7 @@ from slipstream.data.loader import Loader
 from slipstream.models.z_image.family import predictor
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.objectives.objective import Predict
-from slipstream.precision.checkpointing import RunBlock, block_runner, run_directly
+from slipstream.precision.checkpointing import RunBlock, run_directly
 from slipstream.previews.render import Renderer
 from slipstream.reports.facts import read_object
 from slipstream.runs.layout import RunDir
@@ -33,6 +33,7 @@ from slipstream.training.checkpoint import (
 from slipstream.training.device import DTYPES, peak_memory_gib
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.fast_path import NO_KERNELS, Kernels
+from slipstream.training.keeping import Keeping
 from slipstream.training.loop import Requests, TrainingJob
 from slipstream.training.objective_settings import needs_blank_caption, noise_levels, objective_settings
 from slipstream.training.optimizer_stage import fresh_state, rate_at
@@ -148,7 +149,7 @@ def preview_stage(
         shift_at=setting.model.load_shift().at,
         device=setting.compute.device,
         latent_downscale=codec.downscale,
-        max_batch=previews_at_once(setting),
+        max_batch=previews_at_once(adapted.keeping),
         at_lora_scale=scaled([(adapted.lora, 1.0)]),
     )
     facts = {
@@ -171,9 +172,9 @@ def preview_stage(
     )
 
 
-def previews_at_once(setting: Setting) -> int:
+def previews_at_once(keeping: Keeping) -> int:
     """One picture after the other where memory is scarce: a batch of them can need more than training does."""
-    return 1 if setting.config.training.gradient_checkpointing == "full" else Renderer.max_batch
+    return 1 if keeping.is_scarce else Renderer.max_batch
 
 
 def validation_stage(
@@ -194,7 +195,7 @@ def validation_stage(
         num_seeds=panel.num_seeds,
         patience=panel.patience,
         seed=derive_seed(setting.config.job.seed, "validation"),
-        batch_size=max(previews_at_once(setting), setting.config.training.batch_size),
+        batch_size=max(previews_at_once(adapted.keeping), setting.config.training.batch_size),
         device=setting.compute.device,
     )
 
@@ -230,19 +231,12 @@ def step_settings(setting: Setting, features: Features) -> StepSettings:
     )
 
 
-def training_blocks(setting: Setting) -> RunBlock:
-    """How the training forward runs its blocks; previews and predictions without gradients run them directly."""
-    target = setting.config.target
-    draws = bool(target.dropout or target.rank_dropout or target.module_dropout)
-    return block_runner(setting.config.training.gradient_checkpointing, preserve_rng=draws)
-
-
 def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     """The job that `loop.train` runs."""
     setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
     settings = step_settings(setting, prepared.features)
-    predict = trained_predictor(prepared.adapted, training_blocks(setting))
+    predict = trained_predictor(prepared.adapted, prepared.adapted.keeping.run)
     loader, accumulation = prepared.loader, training.gradient_accumulation
     diary = StepDiary(
         reporter, training.max_loss, accumulation / loader.batches_per_epoch,

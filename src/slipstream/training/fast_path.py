@@ -12,11 +12,11 @@ from torch import nn
 from slipstream.adapters.branches import AdaptedLinear, Branch, BranchSet
 from slipstream.adapters.low_rank import LowRank
 from slipstream.kernels.attention import ChosenAttention, fastest_attention, plain_attention
-from slipstream.memory.levels import LevelsAt
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
 from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.stack import BlockStack
 from slipstream.training.float8_path import float8_path, is_float8
+from slipstream.training.keeping import Keeping
 
 TOKENS = 2432
 """Tokens at which attention is timed: 768 x 768 with a caption of 128."""
@@ -47,18 +47,21 @@ class FastPath:
     predict: FastPredictor
     kernels: Kernels
 
+    def keep(self, keeping: Keeping) -> None:
+        """From now on blocks keep this much."""
+        self.stack.levels_at = keeping.levels_at
+        self.predict.keep(keeping.run, keeping.graph_tokens)
+
 
 def fast_path(
-    transformer: nn.Module, lora: BranchSet, device: torch.device, *, levels_at: LevelsAt | None = None,
-    known: Kernels = NO_KERNELS, float8: bool = False,
-) -> tuple[FastPath | None, list[str]]:  # fmt: skip
+    transformer: nn.Module, lora: BranchSet, device: torch.device, *, known: Kernels = NO_KERNELS, float8: bool = False
+) -> tuple[FastPath | None, list[str]]:
     """The fast path over a transformer with its branches attached, or None, and lines that say what was chosen and why.
 
     It takes plain LoRA (and a LoRA training adapter) beside bf16 weights on CUDA, or float8 weights where those shall
     be multiplied in float8; everything else trains block by block, module by module, with the same result.
 
     Args:
-        levels_at: what blocks keep for the backward pass.
         known: the kernels that this run has used so far; timed anew where there are none or they do not run here.
         float8: multiply float8 weights in float8; the CPU emulates it.
     """
@@ -72,7 +75,7 @@ def fast_path(
     branches = [branches_of(block) for block in blocks]
     packed = float8_path(blocks, branches, device, known.float8) if float8 else None
     stack = BlockStack(
-        blocks, branches, chosen.attend, levels_at=levels_at, multiply=packed.chosen.multiply if packed else None,
+        blocks, branches, chosen.attend, multiply=packed.chosen.multiply if packed else None,
         keep_transposed=packed is not None and packed.keep_transposed,
     )  # fmt: skip
     release_memory()  # the linears' first weights, which the joint matrices replaced

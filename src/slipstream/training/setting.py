@@ -101,12 +101,18 @@ class Setting:
         return [describe_validation(panel, self.held_out, self.dataset.num_images)]
 
     def _checkpointing_line(self) -> str:
-        if self.config.training.gradient_checkpointing == "none":
-            return "gradient checkpointing: none (every activation is kept: fastest)"
-        return (
-            "gradient checkpointing: full (each block runs again in the backward pass: slower, far less memory; "
-            "previews are drawn one at a time)"
-        )
+        mode = self.config.training.gradient_checkpointing
+        if mode == "full":
+            why = (
+                "each block runs again in the backward pass: slower, far less memory; previews are drawn one at a time"
+            )
+        elif mode == "none":
+            why = "every activation is kept: fastest"
+        elif mode == "auto" and self.compute.device.type == "cpu":
+            why = "on the CPU every activation is kept, as with none"
+        else:
+            why = "as much is kept as fits; the log says how much that is when the model is loaded"
+        return f"gradient checkpointing: {mode} ({why})"
 
     def _adapter_line(self) -> str:
         if self.adapter is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,13 @@ from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
-from slipstream.memory.levels import Level, same_level
-from slipstream.models.z_image.family import ADAPTER_ROOT, MODULE_ALIASES, release_memory
+from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
 from slipstream.training.device import available_host_bytes, free_bytes
 from slipstream.training.fast_path import NO_KERNELS, FastPath, Kernels, can_run_fast, fast_path
+from slipstream.training.keeping import Keeping, choose_keeping
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 from slipstream.training.target_stage import describe_lora, new_lora
@@ -102,12 +101,14 @@ def prepare_latents(setting: Setting, reporter: Reporter) -> tuple[Latents, Imag
 
 @dataclass(frozen=True)
 class Adapted:
-    """The frozen transformer with its training adapter (active), the trainable LoRA, and the fast path if it fits."""
+    """The frozen transformer with its training adapter (active), the trainable LoRA, the fast path if it fits, and what
+    is kept of the blocks' activations."""
 
     transformer: nn.Module
     adapter: TrainingAdapter
     lora: BranchSet
     fast: FastPath | None
+    keeping: Keeping
 
 
 def prepare_transformer(
@@ -137,17 +138,21 @@ def prepare_transformer(
     if can_run_fast(transformer, device, float8=float8):
         adapter, line = fold_adapter(adapter, device)
         reporter.log(line)
-    kept: Level = "input" if setting.config.training.gradient_checkpointing == "full" else "everything"
-    levels_at = same_level(kept, len(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT))))
-    fast, lines = fast_path(transformer, lora, device, levels_at=levels_at, known=known, float8=float8)
-    for line in lines:
+    fast, lines = fast_path(transformer, lora, device, known=known, float8=float8)
+    keeping = choose_keeping(
+        setting.config, setting.compute, transformer, sum(parameter.numel() for parameter in lora.parameters()),
+        [bucket for bucket, _, _ in setting.dataset.bucket_table()], is_fused=fast is not None,
+    )  # fmt: skip
+    if fast is not None:
+        fast.keep(keeping)
+    for line in (*lines, *keeping.lines):
         reporter.log(line)
     if fast is None and setting.config.quantization.compute_dtype == "float8":
         raise ConfigError(
             f"float8 products need the fused blocks; {lines[0]}", where="quantization.compute_dtype",
             fix="leave it at auto, which multiplies in bf16 then, or train a plain LoRA without dropout.",
         )  # fmt: skip
-    return Adapted(transformer, adapter, lora, fast)
+    return Adapted(transformer, adapter, lora, fast, keeping)
 
 
 def fold_adapter(adapter: TrainingAdapter, device: torch.device) -> tuple[TrainingAdapter, str]:

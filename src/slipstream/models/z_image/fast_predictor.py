@@ -14,6 +14,7 @@ from slipstream.models.z_image.graphs import Graphs, Inputs
 from slipstream.models.z_image.layout import StreamLayout
 from slipstream.models.z_image.prediction import TextBatch, layout_for
 from slipstream.models.z_image.stack import BlockStack
+from slipstream.precision.checkpointing import RunBlock, run_directly
 
 CONTEXT_BYTES = 512 * 2**20
 """How much of the device the remembered caption branches may take."""
@@ -34,9 +35,15 @@ class FastPredictor:
         weight = next(transformer.parameters())
         self._device, self._dtype = weight.device, weight.dtype
         self._contexts: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+        self._run, self._most_tokens = run_directly, 1 << 60
         self._graphs = Graphs(self._velocity, parameters) if parameters is not None else None
         if self._graphs is not None:
             self._graphs.before_backward = stack.settle
+
+    def keep(self, run: RunBlock, graph_tokens: int) -> None:
+        """`run` calls the blocks of masked batches; training batches of more tokens become no graphs, whose activations
+        stay taken between steps."""
+        self._run, self._most_tokens = run, graph_tokens
 
     def __call__(self, noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
         """See the class."""
@@ -51,7 +58,8 @@ class FastPredictor:
         trains = torch.is_grad_enabled()
         if not trains:
             self._stack.refresh()
-        if self._graphs is None:
+        too_large = trains and layout.joint.cos.shape[1] * len(texts) > self._most_tokens
+        if self._graphs is None or too_large:
             return self._velocity(inputs, layout)
         key = tuple(noisy_BCHW.shape), noisy_BCHW.dtype, context.shape[1], self._stack.factors() if trains else None
         return self._graphs.run(key, inputs, layout)
@@ -59,7 +67,9 @@ class FastPredictor:
     def _velocity(self, inputs: Inputs, layout: StreamLayout) -> Tensor:
         noisy_BCHW, sigma_B, context_BLD = inputs
         latents = noisy_BCHW.to(self._dtype)
-        output = network_output(self._transformer, latents, 1 - sigma_B, context_BLD, layout, stack=self._stack)
+        output = network_output(
+            self._transformer, latents, 1 - sigma_B, context_BLD, layout, self._run, stack=self._stack
+        )
         return -output.float()
 
     def _layout(self, noisy_BCHW: Tensor, context_BLD: Tensor) -> StreamLayout:
