@@ -48,3 +48,10 @@ def test_gigabytes_are_told_as_such():
     reading = Progress(state="running", phase="load transformer", done=2458, total=11776, unit="MiB")
     assert "load transformer 2.4/11.5 GiB" in plain_line(reading)
     assert "2.4/11.5 GiB" in shown(reading, 80)
+
+
+def test_a_long_preview_shows_its_steps() -> None:
+    drawing = Progress(state="running", phase="previews", done=3, total=8, detail="step 5/8 of 4 at once")
+    assert plain_line(drawing) == "previews 3/8  step 5/8 of 4 at once"
+    assert "3/8" in shown(drawing, 80)
+    assert "step 5/8 of 4 at once" in shown(drawing, 80)

@@ -59,9 +59,11 @@ def test_a_stop_while_loading_stops_there(product: Product, monkeypatch: pytest.
 
 
 def test_a_stop_while_previews_are_drawn_loses_no_update(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = product.new_run("job.name=whole", "training.steps=6")
+    # of two sizes: pictures that are drawn together are all written
+    prompts = 'sample.prompts=["a fox", "a cat --w 96"]'
+    whole = product.new_run("job.name=whole", "training.steps=6", prompts)
     assert work(whole) == FINISHED
-    run = product.new_run("job.name=cut", "training.steps=6", "sample.at_start=false", "save.every=4")
+    run = product.new_run("job.name=cut", "training.steps=6", "sample.at_start=false", "save.every=4", prompts)
     with monkeypatch.context() as patch:
         before_calling(patch, "slipstream.training.preview_stage.save_png", lambda: request(run, "stop"))
         assert work(run) == STOPPED

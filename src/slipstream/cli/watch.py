@@ -79,7 +79,7 @@ class Watcher:
 
 def plain_line(progress: Progress) -> str:
     """The state in one line of text."""
-    parts = [f"{progress.phase} {counted(progress)}" if progress.total else progress.phase]
+    parts = [f"{progress.phase} {counted(progress)}" if progress.total else progress.phase, progress.detail]
     if progress.phase == _TRAINING and progress.loss is not None:
         parts += [
             f"loss {progress.loss:.4f}",
@@ -92,11 +92,13 @@ def plain_line(progress: Progress) -> str:
 
 
 def render(progress: Progress, *, stopping: bool, width: int) -> Table:
-    """The live line: phase, bar, counts, loss, pace, ETA, memory."""
+    """The live line: phase, bar, counts, detail, loss, pace, ETA, memory."""
     name = "saving and stopping" if stopping else progress.phase or "starting"
     cells = [Text(name, style="bold cyan")]
     if progress.total:
         cells.append(Text(counted(progress)))
+    if progress.detail:
+        cells.append(Text(progress.detail))
     if progress.loss is not None:
         cells.append(Text(f"loss {progress.loss:.4f}", style="magenta"))
     if progress.seconds_per_step is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from slipstream.data.background import read_ahead
+from slipstream.data.background import num_cores, read_ahead
 from slipstream.data.buckets import Bucket
 from slipstream.data.cache import latent_key
 from slipstream.data.crops import View, covered_box
@@ -46,7 +45,7 @@ def pace_on(device: torch.device) -> Pace:
     There a batch gains little (larger ones even lose), and cached latents are bit for bit those of uncached pictures.
     """
     if device.type == "cuda":
-        return Pace(2 << 20, max(1, min(8, _num_cores() - 2)))
+        return Pace(2 << 20, max(1, min(8, num_cores() - 2)))
     return Pace(1, 1)
 
 
@@ -137,7 +136,3 @@ def _read_views(entries: list[Entry]) -> tuple[list[Entry], list[NDArray[np.uint
 
 def _levels(picture: Image.Image, example: Example, view: View) -> NDArray[np.uint8]:
     return to_levels(picture, example.bucket, view.flipped, view.upside_down, example.crops[view.crop])
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

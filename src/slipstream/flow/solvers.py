@@ -32,7 +32,8 @@ def guided(positive_BCHW: Tensor, negative_BCHW: Tensor, guidance_scale: float) 
 def solve_euler(velocity: Callable[[Tensor, Tensor], Tensor], noise_BCHW: Tensor, sigmas: Tensor) -> Tensor:
     """Walk from noise to latents. `velocity(latents_BCHW, sigma_B)`; everything in fp32."""
     latents = noise_BCHW
-    for now, then in pairwise(sigmas):
-        sigma_B = torch.full((latents.shape[0],), float(now), device=latents.device)
-        latents = latents + (then - now).to(latents.device) * velocity(latents, sigma_B)
+    levels = sigmas.to(latents.device, torch.float32)
+    for step, (now, then) in enumerate(pairwise(sigmas)):
+        # the step's length is a scalar on the CPU: a copy of it to the device would wait for the step before
+        latents = latents + (then - now) * velocity(latents, levels[step].expand(latents.shape[0]))
     return latents

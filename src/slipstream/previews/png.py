@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
@@ -23,7 +24,7 @@ _OPENING = ("prompt", "negative_prompt", "width", "height")
 
 
 def save_png(path: Path, image_3HW: Tensor, metadata: Mapping[str, str]) -> None:
-    """Write one picture (3, H, W) in [0, 1] atomically, with every entry of `metadata` as a text chunk.
+    """Write one picture (3, H, W), of bytes or in [0, 1], atomically, with every entry of `metadata` as a text chunk.
 
     Values are rounded as diffusers' `VaeImageProcessor` does: to the nearest of 256 levels, halves to even.
     With a `prompt` in `metadata` the `parameters` line is added.
@@ -32,7 +33,8 @@ def save_png(path: Path, image_3HW: Tensor, metadata: Mapping[str, str]) -> None
         DiskFullError: no space left.
         RunError: the file cannot be written for another reason.
     """
-    picture = Image.fromarray(to_uint8(image_3HW).permute(1, 2, 0).contiguous().numpy())
+    levels_HW3 = to_uint8(image_3HW).cpu().numpy().transpose(1, 2, 0)
+    picture = Image.fromarray(np.ascontiguousarray(levels_HW3))
     chunks = dict(metadata)
     if "prompt" in metadata:
         chunks[PARAMETERS] = parameters_text(metadata, picture.width, picture.height)
@@ -44,9 +46,11 @@ def save_png(path: Path, image_3HW: Tensor, metadata: Mapping[str, str]) -> None
 
 
 def to_uint8(image: Tensor) -> Tensor:
-    """Values in [0, 1] as bytes on the CPU, any shape."""
+    """Values in [0, 1] as bytes, any shape, on the same device; bytes stay as they are."""
+    if image.dtype == torch.uint8:
+        return image
     # a NaN has no byte: it becomes black, as in diffusers, instead of noise that differs between machines
-    finite = torch.nan_to_num(image.detach().cpu().float(), nan=0.0)
+    finite = torch.nan_to_num(image.detach().float(), nan=0.0)
     return (finite.clamp(0, 1) * 255).round().to(torch.uint8)
 
 

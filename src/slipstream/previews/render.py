@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from torch import Tensor
 from slipstream.flow.solvers import euler_sigmas, guided, solve_euler
 
 LATENT_CHANNELS = 16
+_MOST_TEXTS = 256
+"""Captions whose features a renderer keeps on the device."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,15 @@ def without_lora(lora_scale: float) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A step that begins: number `step` (1-based) of `steps`, of `pictures` pictures at once."""
+
+    step: int
+    steps: int
+    pictures: int
+
+
+@dataclass(frozen=True)
 class Renderer:
     """The model seen from a picture: functions only, so previews never ask which family they draw with.
 
@@ -62,6 +73,8 @@ class Renderer:
         decode: latents_BCHW -> images (B, 3, H, W) in [0, 1].
         features: caption -> features (tokens, T); already encoded, so nothing loads while rendering.
         shift_at: number of image tokens -> sampling shift.
+        max_batch: pictures at once at most.
+        max_pixels: pixels at once at most, those of guidance's second pass included; one picture is always drawn.
         at_lora_scale: LoRA weight -> a block in which `predict` uses the LoRA at that weight.
     """
 
@@ -72,40 +85,97 @@ class Renderer:
     device: torch.device
     latent_downscale: int = 8
     max_batch: int = 8
+    max_pixels: int = 8 << 20
     at_lora_scale: Callable[[float], AbstractContextManager[None]] = without_lora
+    _placed: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def text(self, caption: str) -> Tensor:
+        """The caption's features on the device: the same tensor again as long as `features` gives the same one."""
+        given = self.features(caption)
+        if given.device.type == self.device.type:
+            return given
+        known = self._placed.get(caption)
+        if known is None or known[0] is not given:
+            if len(self._placed) >= _MOST_TEXTS:
+                self._placed.clear()
+            known = self._placed[caption] = given, given.to(self.device)
+        return known[1]
 
 
 @torch.no_grad()
-def render(renderer: Renderer, pictures: Sequence[Picture]) -> Iterator[tuple[int, Tensor]]:
-    """Yield (index, image (3, H, W) in [0, 1]) as batches finish; touches no global random state."""
+def render(
+    renderer: Renderer, pictures: Sequence[Picture], on_step: Callable[[Step], None] | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield (index, image (3, H, W) in [0, 1]) as batches finish; touches no global random state.
+
+    On a GPU an image may still be in the making when it is yielded. `on_step` is called before each step, which the
+    device is then at most one step behind.
+    """
+    for batch in _batches(renderer, pictures):
+        with renderer.at_lora_scale(pictures[batch[0]].lora_scale):
+            latents_BCHW = _denoise(renderer, [pictures[index] for index in batch], on_step)
+        for index, latents in zip(batch, latents_BCHW.split(1), strict=True):
+            yield index, renderer.decode(latents)[0]
+
+
+def _batches(renderer: Renderer, pictures: Sequence[Picture]) -> list[list[int]]:
+    """Indices of pictures that are drawn together: of one shape, and in parts as equal as can be, since a model's first
+    steps at a new batch size are slow."""
+    batches = []
     order = sorted(range(len(pictures)), key=lambda index: pictures[index].shape)
     for _, group in groupby(order, key=lambda index: pictures[index].shape):
         indices = list(group)
-        for start in range(0, len(indices), renderer.max_batch):
-            batch = indices[start : start + renderer.max_batch]
-            with renderer.at_lora_scale(pictures[batch[0]].lora_scale):
-                latents_BCHW = _denoise(renderer, [pictures[index] for index in batch])
-            images = renderer.decode(latents_BCHW)
-            yield from zip(batch, images, strict=True)
+        first = pictures[indices[0]]
+        pixels = first.width * first.height * (2 if first.uses_guidance else 1)
+        most = max(1, min(renderer.max_batch, renderer.max_pixels // pixels))
+        parts = -(-len(indices) // most)
+        stops = [len(indices) * part // parts for part in range(parts + 1)]
+        batches += [indices[start:stop] for start, stop in pairwise(stops)]
+    return batches
 
 
-def _denoise(renderer: Renderer, batch: Sequence[Picture]) -> Tensor:
+def _denoise(renderer: Renderer, batch: Sequence[Picture], on_step: Callable[[Step], None] | None) -> Tensor:
     """Latents of pictures of one shape."""
     first = batch[0]
     noise = torch.cat([initial_noise(picture, renderer.latent_downscale) for picture in batch]).to(renderer.device)
     tokens = (noise.shape[-2] // 2) * (noise.shape[-1] // 2)
     sigmas = euler_sigmas(first.steps, renderer.shift_at(tokens))
-    positive = [renderer.features(picture.prompt) for picture in batch]
-    negative = [renderer.features(picture.negative_prompt) for picture in batch] if first.uses_guidance else []
+    # the same tensors at every step: what a model makes of a caption can be kept by them
+    texts = [renderer.text(picture.prompt) for picture in batch]
+    if first.uses_guidance:
+        texts += [renderer.text(picture.negative_prompt) for picture in batch]
+    keep_close, step = _one_step_ahead(renderer.device), 0
 
     def velocity(latents_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
-        if not negative:
-            return renderer.predict(latents_BCHW, sigma_B, positive)
-        both = renderer.predict(latents_BCHW.repeat(2, 1, 1, 1), sigma_B.repeat(2), positive + negative)
+        nonlocal step
+        step += 1
+        if on_step is not None:
+            keep_close()
+            on_step(Step(step, first.steps, len(batch)))
+        if not first.uses_guidance:
+            return renderer.predict(latents_BCHW, sigma_B, texts)
+        both = renderer.predict(latents_BCHW.repeat(2, 1, 1, 1), sigma_B.repeat(2), texts)
         positive_BCHW, negative_BCHW = both.chunk(2)
         return guided(positive_BCHW, negative_BCHW, first.guidance_scale)
 
     return solve_euler(velocity, noise, sigmas)
+
+
+def _one_step_ahead(device: torch.device) -> Callable[[], None]:
+    """A function to call before each step: it waits until the device has begun the step before, so that progress and a
+    stop are not a whole picture ahead of the device, which still has a step to go on with."""
+    if device.type != "cuda":
+        return lambda: None
+    begun: list[torch.cuda.Event] = []
+
+    def wait() -> None:
+        if begun:
+            begun.pop().synchronize()
+        event = torch.cuda.Event(blocking=True)
+        event.record(torch.cuda.current_stream(device))
+        begun.append(event)
+
+    return wait
 
 
 def initial_noise(picture: Picture, latent_downscale: int = 8) -> Tensor:

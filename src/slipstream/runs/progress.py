@@ -16,14 +16,15 @@ State = Literal["created", "running", "finished", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class Progress:
-    """A run's state. `done` of `total` counts within `phase`, in `unit` ("MiB", or "" for things); `step` of `steps`
-    counts updates."""
+    """A run's state. `done` of `total` counts within `phase`, in `unit` ("MiB", or "" for things), and `detail` says
+    where the next of them is; `step` of `steps` counts updates."""
 
     state: State = "created"
     phase: str = ""
     done: int = 0
     total: int = 0
     unit: str = ""
+    detail: str = ""
     step: int = 0
     steps: int = 0
     loss: float | None = None

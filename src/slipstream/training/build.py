@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from slipstream.config.run_config import RunConfig
 from slipstream.core.atomic import write_json
@@ -136,14 +135,8 @@ def preview_stage(
     """What draws the previews of the state's step; None where there are no prompts."""
     if not setting.pictures or codec is None:
         return None
-    predict = trained_predictor(adapted)
-
-    def predict_or_stop(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
-        reporter.stop_if_asked()  # a batch of large pictures takes minutes
-        return predict(noisy_BCHW, sigma_B, texts)
-
     renderer = Renderer(
-        predict=predict_or_stop,
+        predict=trained_predictor(adapted),
         decode=codec.decode,
         features=features,
         shift_at=setting.model.load_shift().at,

@@ -4,17 +4,19 @@ on, and the LoRA is rounded as its file will be."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.training_adapter import TrainingAdapter
 from slipstream.core.atomic import write_bytes
+from slipstream.previews.drawing import draw
 from slipstream.previews.png import save_png
-from slipstream.previews.render import Picture, Renderer, render
+from slipstream.previews.render import Picture, Renderer, Step
 from slipstream.reports.contact_sheet import write_contact_sheet, write_weight_sheet
 from slipstream.reports.headings import headings_of
 from slipstream.runs.layout import RunDir
@@ -79,14 +81,23 @@ class PreviewStage:
     def _draw(self, phase: str, pictures: Sequence[Picture], paths: Sequence[Path]) -> None:
         step = self.state.step
         self.run.previews.mkdir(exist_ok=True)
+
+        def write(number: int, image: Tensor) -> None:
+            save_png(paths[number], image, picture_metadata(pictures[number], step, self.facts))
+
+        def on_step(at: Step) -> None:
+            self.reporter.stop_if_asked()  # a batch of large pictures takes minutes
+            together = f" of {at.pictures} at once" if at.pictures > 1 else ""
+            self.reporter.detail(f"step {at.step}/{at.steps}{together}")
+
         with (
             self.reporter.phase(phase, len(paths)) as tick,
             self.adapter.removed(),
             self.state.as_used(),
             self.state.lora.rounded_to(self.dtype),
+            closing(draw(self.renderer, pictures, write, on_step)) as drawn,
         ):
-            for done, (number, image) in enumerate(render(self.renderer, pictures), start=1):
-                save_png(paths[number], image, picture_metadata(pictures[number], step, self.facts))
+            for done, _ in enumerate(drawn, start=1):
                 tick(done, len(paths))
 
 

@@ -86,7 +86,7 @@ class Reporter:
                 self.stop_if_asked()
 
         before = self.progress
-        self._set(phase=name, done=0, total=total, unit=unit, force=True)
+        self._set(phase=name, done=0, total=total, unit=unit, detail="", force=True)
         started, clock = time.perf_counter(), time.time()
         try:
             yield tick
@@ -96,7 +96,11 @@ class Reporter:
             append_phase(self.run.phases, PhaseSpan(name, round(clock, 3), round(seconds, 3), before.step))
             if self._recent:
                 self._side_seconds += seconds
-            self._set(phase=before.phase, done=before.done, total=before.total, unit=before.unit)
+            self._set(phase=before.phase, done=before.done, total=before.total, unit=before.unit, detail=before.detail)
+
+    def detail(self, text: str) -> None:
+        """Say where the phase is within what it counts, as "step 5/8"; gone with the phase."""
+        self._set(detail=text)
 
     @contextmanager
     def byte_phase(self, name: str) -> Iterator[Callable[[int, int], None]]:

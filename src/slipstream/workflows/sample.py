@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from slipstream.core.errors import RunError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from slipstream.adapters.branches import BranchSet
     from slipstream.config.prompts import PromptPanel
@@ -69,8 +69,8 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     Raises:
         SlipstreamError: the model or a LoRA is missing or does not fit.
     """
+    from slipstream.previews.drawing import draw
     from slipstream.previews.png import save_png
-    from slipstream.previews.render import render
     from slipstream.training.device import choose_compute
     from slipstream.training.preview_stage import picture_metadata
     from slipstream.training.setting import settle_model
@@ -91,9 +91,13 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
         "model": shared_name(request.model),
         "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in request.loras),
     }
-    for number, image in render(renderer, pictures):
+
+    def write(number: int, image: Tensor) -> None:
         save_png(paths[number], image, picture_metadata(pictures[number], 0, facts))
-        yield Sampled(_caption(pictures[number], request), paths[number])
+
+    with closing(draw(renderer, pictures, write)) as drawn:
+        for number in drawn:
+            yield Sampled(_caption(pictures[number], request), paths[number])
     if request.lora_scales:
         yield Sampled("LoRA weights by prompts", _write_weights(request, prompts, paths, first))
 

@@ -26,7 +26,7 @@ from slipstream.models.z_image.loading import (
 )
 from slipstream.models.z_image.prediction import TextBatch, predict_velocity
 from slipstream.models.z_image.resolve import ModelParts
-from slipstream.models.z_image.text import TextEncoder
+from slipstream.models.z_image.text import TOKENS_AT_ONCE, TextEncoder
 from slipstream.models.z_image.transformer_file import MODULE_ALIASES, StoredTransformer, open_transformer
 from slipstream.precision.checkpointing import RunBlock, run_directly
 from slipstream.precision.reading import Tick
@@ -83,12 +83,17 @@ class ZImage:
         )
 
     def load_text_encoder(self, tick: Tick | None = None) -> TextEncoder:
-        """Text encoder and tokenizer on the device; `tick(bytes read, bytes in all)`."""
+        """Text encoder and tokenizer on the device; `tick(bytes read, bytes in all)`.
+
+        On the CPU captions pass one by one, so that kept and cached features are the same bits; a GPU, which a caption
+        leaves idle, takes many at once.
+        """
         paths = self.parts.paths
         model = load_text_encoder(
             paths["text_encoder"], self.device, self.text_encoder_dtype, self.text_encoder_scheme, tick
         )
-        return TextEncoder(model, load_tokenizer(paths["tokenizer"]), self.text_identity)
+        at_once = TOKENS_AT_ONCE if self.device.type == "cuda" else 0
+        return TextEncoder(model, load_tokenizer(paths["tokenizer"]), self.text_identity, at_once)
 
     def load_codec(self) -> ImageCodec:
         """The VAE on the device, in the transformer's precision (as the pipeline runs it)."""
