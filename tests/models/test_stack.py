@@ -159,8 +159,11 @@ def test_the_fast_predictor_equals_the_plain_one(fresh_transformer, lengths):
             return velocity.detach(), list(gradients), predict(noisy, sigma, texts)
 
     velocity, gradients, plain = both(predictor(fresh_transformer))
-    stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
-    found = both(FastPredictor(fresh_transformer, stack, None))
+    stacks = [
+        BlockStack(blocks, [branches_of(block) for block in blocks], plain_attention)
+        for blocks in (list(fresh_transformer.noise_refiner), case.blocks)
+    ]
+    found = both(FastPredictor(fresh_transformer, *stacks, None))
     assert agree([found[0], found[2]], [velocity, plain], 1e-5)
     assert agree(found[1], gradients, 1e-4)
 

@@ -1,16 +1,21 @@
-"""Which of torch's attention kernels a GPU is fastest with, found by timing them."""
+"""Which attention kernel a GPU is fastest with: torch's own and FlashAttention, where it is installed, are timed."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from slipstream.core.quiet import quiet_imports
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(query, key, value), each (B, H, S, E), to (B, H, S, E); no mask."""
@@ -19,6 +24,8 @@ _BACKENDS = {
     "cuDNN": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION,
     "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,
 }  # fmt: skip
+_INSTALLED = {"FlashAttention 4": "flash_attn.cute", "FlashAttention 3": "flash_attn_interface"}
+"""Name to the module whose `flash_attn_func` takes (B, S, H, E)."""
 _WARM_UPS, _REPEATS = 2, 5
 
 
@@ -44,7 +51,7 @@ def fastest_attention(
     `known` is taken without a race where it runs: a training that is resumed must not change its kernel.
     """
     shape = (1, heads, tokens, width)
-    kernels = {name: partial(_attend_with, backend) for name, backend in _BACKENDS.items()}
+    kernels = _kernels()
     if known in kernels and (took := _milliseconds(kernels[known], device, dtype, shape)) is not None:
         return ChosenAttention(
             kernels[known], known, f"attention: {known}, as before in this run ({took:.2f} ms at {tokens} tokens)"
@@ -57,6 +64,21 @@ def fastest_attention(
     figures = ", ".join(f"{name} {value:.2f} ms" for name, value in sorted(times.items(), key=lambda pair: pair[1]))
     line = f"attention: {best} (timed forward and backward at {tokens} tokens: {figures})"
     return ChosenAttention(kernels[best], best, line)
+
+
+def _kernels() -> dict[str, Attend]:
+    """All that could run here, by name."""
+    found: dict[str, Attend] = {name: partial(_attend_with, backend) for name, backend in _BACKENDS.items()}
+    for name, module in _INSTALLED.items():
+        with suppress(Exception), quiet_imports():  # a half-installed library is as good as none
+            found[name] = partial(_attend_by, importlib.import_module(module).flash_attn_func)
+    return found
+
+
+def _attend_by(function: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """FlashAttention's own functions count tokens before heads, and some return more than the output."""
+    found = function(*(part.transpose(1, 2) for part in (query, key, value)))
+    return (found[0] if isinstance(found, tuple) else found).transpose(1, 2)
 
 
 def _attend_with(backend: SDPBackend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -79,7 +101,7 @@ def _milliseconds(
         start.record()
         try:
             torch.autograd.grad(attend(*leaves), leaves, gradient)
-        except RuntimeError:
+        except (RuntimeError, AssertionError, TypeError, ValueError):
             return None
         end.record()
         end.synchronize()

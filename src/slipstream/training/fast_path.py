@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,6 +19,8 @@ from slipstream.models.z_image.stack import BlockStack
 from slipstream.training.float8_path import float8_path, is_float8
 from slipstream.training.keeping import Keeping
 
+FUSED = ("noise_refiner", ADAPTER_ROOT)
+"""The lists of blocks that are fused; the caption's are run once per caption."""
 TOKENS = 2432
 """Tokens at which attention is timed: 768 x 768 with a caption of 128."""
 
@@ -41,9 +44,8 @@ NO_KERNELS = Kernels()
 
 @dataclass(frozen=True)
 class FastPath:
-    """The blocks as one function, the prediction over them, and the kernels that were chosen."""
+    """The prediction over fused blocks, and the kernels that were chosen."""
 
-    stack: BlockStack
     predict: FastPredictor
     kernels: Kernels
 
@@ -68,23 +70,24 @@ def fast_path(
     obstacle = _obstacle(transformer, device, float8)
     if obstacle is not None:
         return None, [f"blocks: module by module ({obstacle})"]
-    blocks = list(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT)))
+    refiner, blocks = (_blocks(transformer, root) for root in FUSED)
     heads = int(blocks[0].attention.heads)  # type: ignore[union-attr, arg-type]
     width = int(blocks[0].attention.norm_q.weight.shape[0])  # type: ignore[union-attr, index]
     chosen = _attention(device, heads, width, known.attention)
-    branches = [branches_of(block) for block in blocks]
-    packed = float8_path(blocks, branches, device, known.float8) if float8 else None
-    stack = BlockStack(
-        blocks, branches, chosen.attend, multiply=packed.chosen.multiply if packed else None,
+    branches = [[branches_of(block) for block in own] for own in (refiner, blocks)]
+    packed = float8_path([*refiner, *blocks], [*branches[0], *branches[1]], device, known.float8) if float8 else None
+    stack = partial(
+        BlockStack, attend=chosen.attend, multiply=packed.chosen.multiply if packed else None,
         keep_transposed=packed is not None and packed.keep_transposed,
     )  # fmt: skip
+    before, main = stack(refiner, branches[0]), stack(blocks, branches[1])
     release_memory()  # the linears' first weights, which the joint matrices replaced
-    against = _obstacle_to_graphs(transformer, stack, device)
-    predict = FastPredictor(transformer, stack, lora.parameters() if against is None else None)
+    against = _obstacle_to_graphs(transformer, device, before, main)
+    predict = FastPredictor(transformer, before, main, lora.parameters() if against is None else None)
     graphs = (
         "CUDA graphs: one per shape, from its second batch on" if against is None else f"CUDA graphs: none ({against})"
     )
-    return FastPath(stack, predict, Kernels(chosen.name, {} if packed is None else packed.chosen.names)), [
+    return FastPath(predict, Kernels(chosen.name, {} if packed is None else packed.chosen.names)), [
         "blocks: fused, with a backward pass by hand", chosen.line, *(() if packed is None else packed.lines), graphs,
     ]  # fmt: skip
 
@@ -100,16 +103,17 @@ def _attention(device: torch.device, heads: int, width: int, known: str | None) 
     return fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS, known=known)
 
 
-def _obstacle_to_graphs(transformer: nn.Module, stack: BlockStack, device: torch.device) -> str | None:
+def _obstacle_to_graphs(transformer: nn.Module, device: torch.device, *stacks: BlockStack) -> str | None:
     """What keeps predictions from being captured, or None."""
     if device.type != "cuda":
         return "no CUDA"
-    if not stack.fits_graphs:
+    if not all(stack.fits_graphs for stack in stacks):
         return "adaLN has several branches, or not in every block"
-    if any(isinstance(part, AdaptedLinear) and not name.startswith(f"{ADAPTER_ROOT}.") for name, part in
-           transformer.named_modules()):  # fmt: skip
-        return "there are branches outside of the main blocks"
-    return None
+    fused = {name for name, _ in _hosts(transformer)}
+    outside = [
+        name for name, part in transformer.named_modules() if isinstance(part, AdaptedLinear) and name not in fused
+    ]
+    return f"{outside[0]} has a branch outside of the fused blocks" if outside else None
 
 
 def _obstacle(transformer: nn.Module, device: torch.device, float8: bool) -> str | None:
@@ -130,10 +134,14 @@ def _obstacle(transformer: nn.Module, device: torch.device, float8: bool) -> str
     return None
 
 
+def _blocks(transformer: nn.Module, root: str) -> list[nn.Module]:
+    return list(cast(nn.ModuleList, transformer.get_submodule(root)))
+
+
 def _hosts(module: nn.Module) -> Iterator[tuple[str, AdaptedLinear]]:
-    """Adapted linears of the main blocks."""
+    """Adapted linears of the fused blocks."""
     for name, part in module.named_modules():
-        if isinstance(part, AdaptedLinear) and name.startswith(ADAPTER_ROOT):
+        if isinstance(part, AdaptedLinear) and name.partition(".")[0] in FUSED:
             yield name, part
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slipstream.models.z_image.forward import context_tokens, network_output
+from slipstream.models.z_image.forward import Stacks, context_tokens, network_output
 from slipstream.models.z_image.graphs import Graphs, Inputs
 from slipstream.models.z_image.layout import StreamLayout
 from slipstream.models.z_image.prediction import TextBatch, layout_for
@@ -25,20 +25,23 @@ class FastPredictor:
 
     Args:
         transformer: frozen; embedders and refiners have no branches that are trained or switched.
-        stack: its main blocks.
+        refiner, main: its `noise_refiner` and its `layers`.
         parameters: what is trained, for the graphs; None runs without graphs.
     """
 
-    def __init__(self, transformer: nn.Module, stack: BlockStack, parameters: Sequence[nn.Parameter] | None) -> None:
+    def __init__(
+        self, transformer: nn.Module, refiner: BlockStack, main: BlockStack, parameters: Sequence[nn.Parameter] | None
+    ) -> None:
         self._transformer = transformer
-        self._stack = stack
+        self._stacks = Stacks(refiner, main)
+        self._both = refiner, main
         weight = next(transformer.parameters())
         self._device, self._dtype = weight.device, weight.dtype
         self._contexts: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
         self._run, self._most_tokens = run_directly, 1 << 60
         self._graphs = Graphs(self._velocity, parameters) if parameters is not None else None
         if self._graphs is not None:
-            self._graphs.before_backward = stack.settle
+            self._graphs.before_backward = self._settle
 
     def keep(self, run: RunBlock, graph_tokens: int) -> None:
         """`run` calls the blocks of masked batches; training batches of more tokens become no graphs, whose activations
@@ -57,18 +60,23 @@ class FastPredictor:
         inputs = noisy_BCHW, sigma_B.float(), context
         trains = torch.is_grad_enabled()
         if not trains:
-            self._stack.refresh()
+            for stack in self._both:
+                stack.refresh()
         too_large = trains and layout.joint.cos.shape[1] * len(texts) > self._most_tokens
         if self._graphs is None or too_large:
             return self._velocity(inputs, layout)
-        key = tuple(noisy_BCHW.shape), noisy_BCHW.dtype, context.shape[1], self._stack.factors() if trains else None
-        return self._graphs.run(key, inputs, layout)
+        factors = tuple(stack.factors() for stack in self._both) if trains else None
+        return self._graphs.run((tuple(noisy_BCHW.shape), noisy_BCHW.dtype, context.shape[1], factors), inputs, layout)
+
+    def _settle(self) -> None:
+        for stack in self._both:
+            stack.settle()
 
     def _velocity(self, inputs: Inputs, layout: StreamLayout) -> Tensor:
         noisy_BCHW, sigma_B, context_BLD = inputs
         latents = noisy_BCHW.to(self._dtype)
         output = network_output(
-            self._transformer, latents, 1 - sigma_B, context_BLD, layout, self._run, stack=self._stack
+            self._transformer, latents, 1 - sigma_B, context_BLD, layout, self._run, stacks=self._stacks
         )
         return -output.float()
 

@@ -11,7 +11,7 @@ D width of the stream, T text features.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,17 @@ from slipstream.precision.checkpointing import RunBlock, run_directly
 
 PATCH = 2
 
-RunMainBlocks = Callable[[Tensor, Tensor, Rotary], Tensor]
-"""(stream_BSD, time_BD, rotary) to the stream after all blocks of `layers` (see `stack.BlockStack`)."""
+RunBlocks = Callable[[Tensor, Tensor, Rotary], Tensor]
+"""(stream_BSD, time_BD, rotary) to the stream after all blocks of a list (see `stack.BlockStack`)."""
+
+
+class Stacks(NamedTuple):
+    """What takes the blocks with modulation as a whole."""
+
+    refiner: RunBlocks
+    """`noise_refiner`."""
+    main: RunBlocks
+    """`layers`."""
 
 
 def attention(block: Any, x_BSD: Tensor, rotary: Rotary, mask: Tensor | None) -> Tensor:
@@ -93,12 +102,12 @@ def context_tokens(
 
 def network_output(
     transformer: nn.Module, latents_BCHW: Tensor, time_B: Tensor, context_BLD: Tensor, layout: StreamLayout,
-    run: RunBlock = run_directly, stack: RunMainBlocks | None = None,
+    run: RunBlock = run_directly, stacks: Stacks | None = None,
 ) -> Tensor:  # fmt: skip
     """The network's raw output (B, C, H, W) at network time `time_B` in [0, 1] (fp32; 0 = noise, 1 = clean).
 
-    `run` calls each block: directly, or so that its activations are made anew in the backward pass. Where no
-    token is masked, `stack` takes the main blocks as a whole.
+    `run` calls each block: directly, or so that its activations are made anew in the backward pass. `stacks` take the
+    blocks instead, where they can.
     """
     model: Any = transformer
     key = f"{PATCH}-1"
@@ -108,11 +117,15 @@ def network_output(
     if padding:
         pads = model.x_pad_token.to(image.dtype).expand(image.shape[0], padding, -1)
         image = torch.cat((image, pads), dim=1)
-    for block in model.noise_refiner:
-        image = run(modulated_block, block, image, time_BD, layout.image, None)
+    stacks = stacks if layout.joint_mask is None else None  # captions of one length: one table of angles, no mask
+    if stacks is not None:
+        image = stacks.refiner(image, time_BD, layout.image)
+    else:
+        for block in model.noise_refiner:
+            image = run(modulated_block, block, image, time_BD, layout.image, None)
     stream = torch.cat((image, context_BLD.type_as(image)), dim=1)
-    if stack is not None and layout.joint_mask is None:
-        stream = stack(stream, time_BD, layout.joint)
+    if stacks is not None:
+        stream = stacks.main(stream, time_BD, layout.joint)
     else:
         for block in model.layers:
             stream = run(modulated_block, block, stream, time_BD, layout.joint, layout.joint_mask)

@@ -105,9 +105,14 @@ class Graphs:
         d_output = torch.empty_like(output)
         with torch.cuda.graph(backward, pool=self._pools[0], capture_error_mode="thread_local"):
             found = torch.autograd.grad(output, self._parameters, d_output, allow_unused=True)
-            pairs = [(own.grad, new) for own, new in zip(self._parameters, found, strict=True) if new is not None]
-            torch._foreach_add_([cast(Tensor, grad) for grad, _ in pairs], [new for _, new in pairs])
+            _add(self._parameters, found)
         return _Pair(graph, static, output.detach(), held, backward, d_output)
+
+
+def _add(parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]) -> None:
+    """Add gradients to the parameters' own. Many at a time, if all lie in memory as their parameters do."""
+    pairs = [(cast(Tensor, own.grad), new) for own, new in zip(parameters, found, strict=True) if new is not None]
+    torch._foreach_add_([grad for grad, _ in pairs], [new.contiguous() for _, new in pairs])
 
 
 class _Replay(torch.autograd.Function):

@@ -76,7 +76,7 @@ class BlockStack:
             self._as_trained = True
         cos, sin = rotary.cos[0, :, 0].contiguous(), rotary.sin[0, :, 0].contiguous()
         factors = self._factors(time_BD)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and (self.trained or x_BSD.requires_grad or factors.requires_grad):
             return _Stack.apply(self, x_BSD.contiguous(), factors, cos, sin, *self.trained)
         return _run(self, x_BSD.contiguous(), factors, cos, sin, lambda kept: None)
 
