@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 import yaml
-from random_model import ModelSize, random_adapter, random_transformer
+from random_model import ModelSize, empty_transformer, random_adapter, random_transformer
 from safetensors.torch import save_file
 from synthetic_dataset import write_pictures
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from slipstream.data.loader import Loader
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.loading import SamplingShift
+from slipstream.precision.placing import Watch
 from slipstream.previews.render import LATENT_CHANNELS
 from slipstream.runs.layout import RunDir
 from slipstream.training.build import Prepared, compose, make_reporter
@@ -48,10 +49,17 @@ class RandomModel:
     size: ModelSize
     compute: Compute
 
-    def load_transformer(self, tick: Any = None) -> nn.Module:
+    def load_transformer(self, tick: Any = None, watch: Watch | None = None) -> nn.Module:
         """The transformer on the device, its linears packed as the config says; nothing is read, so nothing ticks."""
         compute = self.compute
-        return random_transformer(self.size, compute.device, compute.transformer_dtype, compute.transformer_scheme)
+        return random_transformer(
+            self.size, compute.device, compute.transformer_dtype, compute.transformer_scheme, watch
+        )
+
+    @property
+    def num_weights(self) -> int:
+        """As many as the transformer has."""
+        return sum(parameter.numel() for parameter in empty_transformer(self.size).parameters())
 
     def load_shift(self) -> SamplingShift:
         """Turbo's."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from slipstream.core.quiet import quiet_imports
 from slipstream.models.z_image.loading import may_be_quantized
 from slipstream.models.z_image.resolve import TINY_ROOT
-from slipstream.precision.placing import Placement, place_weights
+from slipstream.precision.placing import Placement, Watch, place_weights
 
 REAL_PARAMETERS = 6_154_908_736
 ADAPTER_RANKS = {"real": 64, "tiny": 8}
@@ -72,10 +72,14 @@ def empty_transformer(size: ModelSize) -> nn.Module:
     return model
 
 
-def random_transformer(size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None) -> nn.Module:
-    """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme."""
+def random_transformer(
+    size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None, watch: Watch | None = None
+) -> nn.Module:
+    """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme; `watch` sees what is packed."""
     model = empty_transformer(size)
-    place_weights(model, random_weights(model, device, dtype), Placement(device, dtype, scheme, may_be_quantized))
+    placement = Placement(device, dtype, scheme, may_be_quantized)
+    placement = placement if watch is None else replace(placement, watch=watch)
+    place_weights(model, random_weights(model, device, dtype), placement)
     return model.requires_grad_(False).eval()
 
 

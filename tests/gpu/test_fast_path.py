@@ -13,7 +13,7 @@ class Case:
     """The tiny transformer on a device with a training adapter and a LoRA off its start, and a batch for it."""
 
     def __init__(self, tiny, device: str, dtype: torch.dtype, *, fused: bool, folded: bool = False) -> None:
-        from slipstream.adapters.folding import FoldedBranches
+        from slipstream.adapters.folding import FoldedBranches, dense_hosts
         from slipstream.adapters.inject import inject_lora, select_targets
         from slipstream.adapters.training_adapter import attach_training_adapter
         from slipstream.models.z_image.family import ZImage, predictor
@@ -25,7 +25,7 @@ class Case:
         model = ZImage(resolve_parts("tiny/turbo", "tiny/turbo"), on, dtype, dtype).load_transformer()
         adapter = attach_training_adapter(model, TINY_ROOT / "adapters" / "training_adapter_v2.safetensors")
         if folded:
-            FoldedBranches(adapter.branches, torch.device("cpu"))
+            FoldedBranches(adapter.branches, dense_hosts(adapter.branches), torch.device("cpu"))
         linears = ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3", "adaLN_modulation.0")
         self.lora = inject_lora(model, select_targets(model, "layers", linears), rank=8, alpha=8.0, seed=1)
         generator = torch.Generator().manual_seed(2)

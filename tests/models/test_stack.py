@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
-from slipstream.adapters.folding import FoldedBranches
+from slipstream.adapters.folding import FoldedBranches, dense_hosts
 from slipstream.adapters.inject import inject_lora, select_targets
 from slipstream.adapters.training_adapter import attach_training_adapter
 from slipstream.kernels.attention import plain_attention
@@ -120,7 +120,7 @@ def test_it_takes_over_new_values_and_switches(fresh_transformer):
 def test_a_folded_adapter_and_modulation_at_once_are_the_same(fresh_transformer):
     case = Case(fresh_transformer, 2)
     expected, gradients = case.by_modules()
-    FoldedBranches(case.adapter, CPU)
+    FoldedBranches(case.adapter, dense_hosts(case.adapter), CPU)
     stack = BlockStack(case.blocks, [branches_of(b) for b in case.blocks], plain_attention)
     assert stack.fits_graphs, "one branch is left beside each adaLN: all blocks' at once"
     found, own = case.by_stack(stack)

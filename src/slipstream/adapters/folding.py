@@ -6,51 +6,64 @@ weight's precision. The weights without it are kept, on the device or in host me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from slipstream.adapters.branches import AdaptedLinear, BranchSet
 from slipstream.adapters.low_rank import LowRank
+from slipstream.precision.linear import QuantizedLinear
+from slipstream.precision.schemes import SCHEMES, Packed
 
 
-def can_be_folded(branches: BranchSet) -> bool:
-    """Whether all branches are plain, frozen LoRAs beside dense weights."""
-    return all(
-        isinstance(branch, LowRank)
-        and not branch.minus_start
-        and not branch.a.requires_grad
-        and isinstance(branches.hosts[name].base, nn.Linear)
+class Folded(Protocol):
+    """Branches that are in the weights."""
+
+    def taken_out(self) -> AbstractContextManager[None]:
+        """The weights without the branches, bit for bit, for the length of a block."""
+
+
+def dense_hosts(branches: BranchSet) -> list[str]:
+    """Names of the modules whose branch is a plain, frozen LoRA beside a dense weight."""
+    return [
+        name
         for name, branch in branches.branches.items()
-    )
+        if is_plain(branch) and isinstance(branches.hosts[name].base, nn.Linear)
+    ]
 
 
-def folded_bytes(branches: BranchSet) -> int:
+def is_plain(branch: object) -> bool:
+    """Whether a branch is a frozen b a x and nothing more."""
+    return isinstance(branch, LowRank) and not branch.minus_start and not branch.a.requires_grad
+
+
+def folded_bytes(branches: BranchSet, names: Sequence[str]) -> int:
     """Bytes of the weights that folding keeps aside."""
-    return sum(_weight(branches.hosts[name]).nbytes for name in branches.branches)
+    return sum(_weight(branches.hosts[name]).nbytes for name in names)
 
 
 class FoldedBranches:
-    """Branches that live in the weights from now on.
+    """Branches that live in dense weights from now on.
 
     Args:
-        branches: of one role; see `can_be_folded`.
+        branches: of one role.
+        names: which of them; see `dense_hosts`.
         keep_on: where the weights without them are kept; on the CPU they are pinned where CUDA is there.
     """
 
-    def __init__(self, branches: BranchSet, keep_on: torch.device) -> None:
+    def __init__(self, branches: BranchSet, names: Sequence[str], keep_on: torch.device) -> None:
         self._branches = branches
-        self._originals = {name: _kept(_weight(branches.hosts[name]), keep_on) for name in branches.branches}
-        for host in branches.hosts.values():
-            host.folded.add(branches.role)
+        self._originals = {name: _kept(_weight(branches.hosts[name]), keep_on) for name in names}
+        for name in names:
+            branches.hosts[name].folded.add(branches.role)
         self._fold()
 
     @contextmanager
     def taken_out(self) -> Iterator[None]:
-        """The weights without the branches, bit for bit, for the length of a block."""
+        """See `Folded`."""
         for name, original in self._originals.items():
             _weight(self._branches.hosts[name]).copy_(original, non_blocking=True)
         try:
@@ -60,10 +73,72 @@ class FoldedBranches:
 
     @torch.no_grad()
     def _fold(self) -> None:
-        for name, branch in self._branches.branches.items():
-            own, weight = cast(LowRank, branch), _weight(self._branches.hosts[name])
-            original = self._originals[name].to(weight.device, torch.float32, non_blocking=True)
+        for name, kept in self._originals.items():
+            own, weight = cast(LowRank, self._branches.branches[name]), _weight(self._branches.hosts[name])
+            original = kept.to(weight.device, torch.float32, non_blocking=True)
             weight.copy_(torch.addmm(original, own.b.float(), own.a.float(), alpha=own.scale))
+
+
+class FoldedPacks:
+    """Sums of weights and LoRAs that are packed once, before the weights without the LoRAs are.
+
+    Added to weights that are packed already, a LoRA would be lost: most of its changes are smaller than half a step of
+    the codes. Rounded together with the bf16 weight it survives on average.
+
+    Args:
+        weights: A and B by module, as `files.LoraFile.modules` has them; others than plain LoRAs are not seen.
+        scheme: of the model that is being loaded.
+        keep_on: where the packs wait, and later those that they replace.
+    """
+
+    def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], scheme: str, keep_on: torch.device) -> None:
+        self._weights, self._scheme, self._keep_on = weights, SCHEMES[scheme], keep_on
+        self._packs: dict[str, Packed] = {}
+        self._linears: list[tuple[QuantizedLinear, Packed]] = []
+
+    def watch(self, name: str, weight: Tensor) -> None:
+        """See a dense weight, and pack its sum with the LoRA of its name; for `Placement.watch`."""
+        tensors = self._weights.get(name)
+        if tensors is not None and tensors.keys() == {"lora_A.weight", "lora_B.weight"}:
+            a, b = (tensors[f"lora_{key}.weight"].to(weight.device, torch.float32) for key in "AB")
+            packed = self._scheme.pack(torch.addmm(weight.float(), b, a))
+            self._packs[name] = {key: _kept(tensor, self._keep_on) for key, tensor in packed.items()}
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all packs."""
+        return sum(tensor.nbytes for packed in self._packs.values() for tensor in packed.values())
+
+    def fits(self, branches: BranchSet) -> bool:
+        """Whether every packed weight beside these branches was seen."""
+        packed = [name for name, host in branches.hosts.items() if isinstance(host.base, QuantizedLinear)]
+        return bool(packed) and all(name in self._packs for name in packed)
+
+    def fold_into(self, branches: BranchSet) -> None:
+        """Put the packs in the place of the weights beside these branches."""
+        for name, packed in self._packs.items():
+            host = branches.hosts[name]
+            self._linears.append((cast(QuantizedLinear, host.base), packed))
+            host.folded.add(branches.role)
+        self._swap()
+
+    @contextmanager
+    def taken_out(self) -> Iterator[None]:
+        """See `Folded`."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for linear, packed in self._linears:
+            for key, aside in packed.items():
+                present: Tensor = getattr(linear, key)
+                now = present.clone()
+                present.copy_(aside, non_blocking=True)
+                aside.copy_(now)
 
 
 def _weight(host: AdaptedLinear) -> Tensor:

@@ -6,7 +6,7 @@ Its state is one of `absent`, `active` (training forward and held-out loss) and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from slipstream.adapters.branches import BranchSet
 from slipstream.adapters.files import load_lora
-from slipstream.adapters.folding import FoldedBranches
+from slipstream.adapters.folding import Folded
 from slipstream.adapters.inject import inject_weights
 from slipstream.core.hashing import hash_file
 
@@ -29,7 +29,7 @@ class TrainingAdapter:
     source: str
     content_hash: str
     matched: str
-    folded: FoldedBranches | None = None
+    folded: tuple[Folded, ...] = ()
 
     @property
     def state(self) -> str:
@@ -44,7 +44,9 @@ class TrainingAdapter:
         if self.branches is None:
             yield
             return
-        with self.branches.disabled(), self.folded.taken_out() if self.folded is not None else nullcontext():
+        with self.branches.disabled(), ExitStack() as stack:
+            for folded in self.folded:
+                stack.enter_context(folded.taken_out())
             yield
 
 

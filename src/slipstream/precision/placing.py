@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from slipstream.precision.linear import QuantizedLinear
 from slipstream.precision.schemes import FLOAT8_SCHEME, SCHEMES, Packed
 
+Watch = Callable[[str, Tensor], None]
+"""Sees dense weights that are about to be packed."""
+
 Weight = Tensor | Packed
 """A weight to place: numbers of any float type, or the float8 codes and scales of a file that has them already."""
 
@@ -27,12 +30,14 @@ class Placement:
         dtype: precision of everything that is not packed, and of the matmuls.
         scheme: name of the scheme for the chosen linears, or None to keep them in `dtype`.
         chosen: whether the linear of this module name is packed.
+        watch: gets the module name and the dense weight, on the device, of every linear that is packed from one.
     """
 
     device: torch.device
     dtype: torch.dtype
     scheme: str | None = None
     chosen: Callable[[str], bool] = lambda name: True
+    watch: Watch = lambda name, weight: None
 
 
 def place_weights(model: nn.Module, weights: Iterable[tuple[str, Weight]], placement: Placement) -> list[str]:
@@ -77,6 +82,7 @@ def _place(model: nn.Module, key: str, tensor: Tensor, placement: Placement) -> 
     if isinstance(module, QuantizedLinear):
         setattr(module, leaf, on_device.to(placement.dtype))
     elif placement.scheme and leaf == "weight" and isinstance(module, nn.Linear) and placement.chosen(module_name):
+        placement.watch(module_name, on_device)
         scheme = SCHEMES[placement.scheme]
         model.set_submodule(module_name, QuantizedLinear.of(on_device, scheme, placement.dtype, module.bias))
     elif leaf in module._parameters:

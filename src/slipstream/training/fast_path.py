@@ -44,8 +44,9 @@ NO_KERNELS = Kernels()
 
 @dataclass(frozen=True)
 class FastPath:
-    """The prediction over fused blocks, and the kernels that were chosen."""
+    """The fused main blocks, the prediction over them, and the kernels that were chosen."""
 
+    stack: BlockStack
     predict: FastPredictor
     kernels: Kernels
 
@@ -87,7 +88,7 @@ def fast_path(
     graphs = (
         "CUDA graphs: one per shape, from its second batch on" if against is None else f"CUDA graphs: none ({against})"
     )
-    return FastPath(predict, Kernels(chosen.name, {} if packed is None else packed.chosen.names)), [
+    return FastPath(main, predict, Kernels(chosen.name, {} if packed is None else packed.chosen.names)), [
         "blocks: fused, with a backward pass by hand", chosen.line, *(() if packed is None else packed.lines), graphs,
     ]  # fmt: skip
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
-import torch
 from torch import Tensor, nn
 
 from slipstream.adapters.branches import BranchSet
-from slipstream.adapters.folding import FoldedBranches, can_be_folded, folded_bytes
 from slipstream.adapters.start import start_from
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter, no_training_adapter
 from slipstream.config.variants import adapter_source
@@ -23,15 +21,12 @@ from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
-from slipstream.training.device import available_host_bytes, free_bytes
 from slipstream.training.fast_path import NO_KERNELS, FastPath, Kernels, can_run_fast, fast_path
+from slipstream.training.folding_stage import fold_adapter, packs_to_fold
 from slipstream.training.keeping import Keeping, choose_keeping
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting
 from slipstream.training.target_stage import describe_lora, new_lora
-
-FOLDING_RESERVE = 32 * 2**30
-"""Bytes that must stay free on the GPU for activations, if the weights without the adapter are to lie there too."""
 
 Features = Callable[[str], Tensor]
 Latents = Callable[[Example, View], Tensor]
@@ -122,8 +117,9 @@ def prepare_transformer(
         AdapterError: TARGET means nothing in this model, or a file does not fit.
         ConfigError: float8 products were asked for and something keeps the blocks from them.
     """
+    packs = packs_to_fold(setting)
     with reporter.byte_phase("load transformer") as read:
-        transformer = setting.model.load_transformer(read)
+        transformer = setting.model.load_transformer(read, packs.watch if packs is not None else None)
     for line in quantization_lines(transformer, setting.compute.transformer_scheme):
         reporter.log(line)
     adapter = no_training_adapter()
@@ -136,7 +132,7 @@ def prepare_transformer(
         reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
     device, float8 = setting.compute.device, setting.compute.float8_products
     if can_run_fast(transformer, device, float8=float8):
-        adapter, line = fold_adapter(adapter, device)
+        adapter, line = fold_adapter(adapter, packs, device)
         reporter.log(line)
     fast, lines = fast_path(transformer, lora, device, known=known, float8=float8)
     keeping = choose_keeping(
@@ -153,24 +149,6 @@ def prepare_transformer(
             fix="leave it at auto, which multiplies in bf16 then, or train a plain LoRA without dropout.",
         )  # fmt: skip
     return Adapted(transformer, adapter, lora, fast, keeping)
-
-
-def fold_adapter(adapter: TrainingAdapter, device: torch.device) -> tuple[TrainingAdapter, str]:
-    """The training adapter added into the weights where there is room for the weights without it, and a line."""
-    if adapter.branches is None or not can_be_folded(adapter.branches):
-        return adapter, "training adapter: beside the weights" if adapter.branches else "training adapter: none to fold"
-    needed = folded_bytes(adapter.branches)
-    size = f"{needed / 2**30:.1f} GiB"
-    room = free_bytes(device) - needed - FOLDING_RESERVE
-    host = available_host_bytes()
-    if room < 0 and host < 1.5 * needed:
-        return adapter, f"training adapter: beside the weights (no room for the {size} that come back for previews)"
-    keep_on, where = (device, "the GPU") if room >= 0 else (torch.device("cpu"), "host memory")
-    folded = FoldedBranches(adapter.branches, keep_on)
-    return replace(adapter, folded=folded), (
-        f"training adapter: added into the weights (it costs no time; {size} of weights without it stay in {where} and "
-        "come back bit for bit for previews)"
-    )
 
 
 def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:

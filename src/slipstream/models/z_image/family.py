@@ -29,6 +29,7 @@ from slipstream.models.z_image.resolve import ModelParts
 from slipstream.models.z_image.text import TOKENS_AT_ONCE, TextEncoder
 from slipstream.models.z_image.transformer_file import MODULE_ALIASES, StoredTransformer, open_transformer
 from slipstream.precision.checkpointing import RunBlock, run_directly
+from slipstream.precision.placing import Watch
 from slipstream.precision.reading import Tick
 from slipstream.precision.schemes import FLOAT8_SCHEME
 
@@ -100,10 +101,16 @@ class ZImage:
         vae: Any = load_vae(self.parts.paths["vae"], self.device, self.transformer_dtype)
         return ImageCodec(vae.to(memory_format=memory_format_on(self.device)), self.latent_identity)
 
-    def load_transformer(self, tick: Tick | None = None) -> nn.Module:
-        """The transformer on the device, frozen; `tick(bytes read, bytes in all)`."""
+    def load_transformer(self, tick: Tick | None = None, watch: Watch | None = None) -> nn.Module:
+        """The transformer on the device, frozen; `tick(bytes read, bytes in all)`, `watch(linear, dense weight)` of
+        what is packed."""
         place = self.parts.paths["transformer"]
-        return load_transformer(place, self.device, self.transformer_dtype, self.transformer_scheme, tick)
+        return load_transformer(place, self.device, self.transformer_dtype, self.transformer_scheme, tick, watch)
+
+    @property
+    def num_weights(self) -> int:
+        """Numbers in all weights of the transformer: its bytes, were they packed in 8 bits."""
+        return open_transformer(self.parts.paths["transformer"]).num_parameters
 
     def load_shift(self) -> SamplingShift:
         """The scheduler's shift."""

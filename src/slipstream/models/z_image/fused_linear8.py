@@ -60,7 +60,7 @@ class FusedLinear8:
         self._transposed = self.codes.T.contiguous() if keep_transposed else None
         for linear, stop in zip(linears, accumulate(linear.out_features for linear in linears), strict=True):
             rows = slice(stop - linear.out_features, stop)
-            linear.codes, linear.scale = self.codes[rows], scale[rows]
+            linear.codes, linear.scale = self.codes[rows], self.columns[rows].unsqueeze(1)
 
     @property
     def trained(self) -> list[Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from slipstream.core.quiet import quiet_imports
 from slipstream.flow.shift import resolution_shift
 from slipstream.models.z_image.model_folder import read_config, weight_files, weight_headers
 from slipstream.models.z_image.transformer_file import FLOAT8, StoredTransformer, open_transformer
-from slipstream.precision.placing import Placement, Weight, place_weights
+from slipstream.precision.placing import Placement, Watch, Weight, place_weights
 from slipstream.precision.reading import Tick, pieces_of, read_ahead, read_piece
 from slipstream.precision.schemes import FLOAT8 as FLOAT8_DTYPE
 from slipstream.precision.schemes import FLOAT8_SCHEME, kept_float8
@@ -48,9 +48,12 @@ def may_be_quantized(linear: str) -> bool:
 
 
 def load_transformer(
-    place: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None, tick: Tick | None = None
-) -> nn.Module:
+    place: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None, tick: Tick | None = None,
+    watch: Watch | None = None,
+) -> nn.Module:  # fmt: skip
     """The `ZImageTransformer2DModel` of a folder or a single file, its blocks' linears packed by `scheme`.
+
+    `watch` sees every dense weight that is packed (`precision.placing`).
 
     Raises:
         ModelError: it is another model, or its weights do not fit its config.
@@ -63,6 +66,7 @@ def load_transformer(
             model = ZImageTransformer2DModel.from_config(stored.config)
         _require_fit(model, stored)
         placement = Placement(device, dtype, scheme, may_be_quantized)
+        placement = placement if watch is None else replace(placement, watch=watch)
         return _filled(model, transformer_weights(stored, placement, tick), placement)
 
 
