@@ -40,6 +40,7 @@ from slipstream.training.setting import Setting, dataset_settings, settle_comput
 from slipstream.training.stages import Adapted, prepare_transformer
 
 LATENT_DOWNSCALE = 8
+LARGEST = 1024
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,14 @@ class RandomTraining:
         self._features = noise(caption_tokens, width, seed=5).to(dtype)
 
     def _setting(self, config: RunConfig, compute: Compute, adapter: Path | None) -> Setting:
-        write_pictures(self.folder / "pictures_64", 1, 64)  # a place holder, until a job says its side
+        side = LARGEST // self.size.divide  # what memory is planned for, until a job says its side
+        path = write_pictures(self.folder / f"pictures_{side}", 4, side)
+        panel = config.datasets[0].model_copy(update={"path": path, "resolutions": [side]})
+        dataset = build_dataset(dataset_settings(config.model_copy(update={"datasets": [panel]})))
         cache = TensorCache(self.folder / "cache", "unused")
         return Setting(
             config=config, compute=compute, model=cast(ZImage, RandomModel(self.size, compute)), adapter=adapter,
-            start=None, dataset=cast(Any, None), latent_cache=cache, text_cache=cache, pictures=(),
+            start=None, dataset=dataset, latent_cache=cache, text_cache=cache, pictures=(),
             optimizer=settle_optimizer(config), held_out=None,
         )  # fmt: skip
 
