@@ -58,7 +58,7 @@ PARTS = (
     Part("startup", "startup.py", ("--out", "{out}/startup.json"), 120, ("--repeats", "1")),
     Part("product", "product.py", ("--model", "{model}", "--size", "{size}", "--out", "{out}"), 600,
          ("--steps", "6", "--skip", "0", "--pictures", "1", "--previews", "1"), needs_model=True),
-    Part("caching", "caching.py", ("--out", "{out}/caching.json", "--size", "{size}"), 240),
+    Part("caching", "caching.py", ("--out", "{out}/caching.json", "--size", "{size}", "--previews"), 240),
     Part("memory", "memory_tiers.py", ("--out", "{out}/memory_tiers.json", "--size", "{size}"), 420,
          ("--steps", "1", "--warm-ups", "0", "--tiers", "3")),
     Part("rows", "row_kernels.py", ("--out", "{out}/row_kernels.json"), 120, cuda=True),
