@@ -191,7 +191,7 @@ def test_de_turbo_trains_without_an_adapter_and_previews_with_guidance(product: 
 def test_plan_starts_nothing(product: Product) -> None:
     result = product("plan", str(product.write_config()))
     assert result.code == 0, result.err
-    for expected in ("128 x 128", "training adapter", "on disk", "per epoch", "s/it"):
+    for expected in ("128 x 128", "training adapter", "on disk", "per epoch", "s/it", "memory: about"):
         assert expected in result.out
     assert not (product.folder / "runs").exists()
 

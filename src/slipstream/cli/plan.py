@@ -37,5 +37,6 @@ def plan_command(config_path: Path, overrides: list[str]) -> None:
         f"time: about {duration(plan.training_seconds)} of training at {pace(plan.seconds_per_step)} "
         f"({plan.speed_source}), loading and previews not counted"
     )
+    out.print(escape(plan.memory))
     for line in plan.advice:
         out.print(f"[yellow]advice[/yellow]  {escape(line)}")

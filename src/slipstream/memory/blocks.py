@@ -40,7 +40,7 @@ class BlockBytes:
         return self.kept["everything"]
 
 
-def fused_block_bytes(widths: BlockWidths, rank: int, element: int = 2) -> BlockBytes:
+def fused_block_bytes(widths: BlockWidths, rank: int, element: int = 2, *, float8: bool = False) -> BlockBytes:
     """Of `models/z_image/fused_block` with a LoRA of this rank on its seven linears.
 
     | kept | elements |
@@ -51,7 +51,8 @@ def fused_block_bytes(widths: BlockWidths, rank: int, element: int = 2) -> Block
     | q, k, v; w1, w3 | 3 D + 2 F |
     | q and k normed and rotated; the stream between the sublayers | 3 D |
 
-    The backward pass works in 4 F (gradients of w1, w3 and of their product, and that product) and 14 D.
+    The backward pass works in 4 F (gradients of w1, w3 and of their product, and that product) and 14 D, and where
+    products are float8 in one byte more for each number that enters one.
     """
     stream, feed_forward = widths.stream, widths.feed_forward
     outputs = 4 * stream * element + (widths.heads + 2) * _FP32 + 2 * rank * element
@@ -59,7 +60,7 @@ def fused_block_bytes(widths: BlockWidths, rank: int, element: int = 2) -> Block
     everything = lean + 3 * stream * element
     return BlockBytes(
         kept={"everything": everything, "lean": lean, "outputs": outputs, "input": stream * element},
-        working=(4 * feed_forward + 14 * stream) * element,
+        working=(4 * feed_forward + 14 * stream) * element + (3 * feed_forward + 5 * stream if float8 else 0),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipstream.memory.blocks import BlockBytes, BlockWidths, fused_block_bytes, module_block_bytes
-from slipstream.memory.plan import GIB, plan_levels
+from slipstream.memory.plan import GIB, UNLIMITED, plan_levels
 
 WORKSPACE_BYTES = GIB // 4
 """What no tensor counted here is: workspaces of matrix products, tables, the batch, a LoRA's values in bf16."""
@@ -81,22 +81,24 @@ class StepMemory:
         )
 
 
-def block_bytes(sizes: ModelSizes, *, fused: bool, rank: int, element: int) -> BlockBytes:
-    """Of one main block, run as one function or module by module."""
-    return fused_block_bytes(sizes.widths, rank, element) if fused else module_block_bytes(sizes.widths, element)
+def block_bytes(sizes: ModelSizes, *, fused: bool, rank: int, element: int, float8: bool = False) -> BlockBytes:
+    """Of one main block, run as one function (its products in float8 or not) or module by module."""
+    if fused:
+        return fused_block_bytes(sizes.widths, rank, element, float8=float8)
+    return module_block_bytes(sizes.widths, element)
 
 
 def step_memory(resident: Resident, block: BlockBytes, num_blocks: int, tokens: int, budget: int | None) -> StepMemory:
-    """A step on this many tokens (batch times those of a sample).
+    """A step on this many tokens.
 
     Args:
         resident: what stays from step to step.
         block: bytes per token of a block.
         num_blocks: blocks of the stack.
-        tokens: of all samples.
+        tokens: of all samples of the batch.
         budget: bytes for activations; None keeps everything, 0 as little as can be.
     """
-    plan = plan_levels(10**18 if budget is None else budget, tokens, num_blocks, block)
+    plan = plan_levels(UNLIMITED if budget is None else budget, tokens, num_blocks, block)
     return StepMemory(resident, plan.peak_bytes)
 
 

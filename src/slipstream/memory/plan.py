@@ -13,6 +13,8 @@ from slipstream.memory.blocks import BlockBytes
 from slipstream.memory.levels import LEVELS, Level, LevelsAt
 
 GIB = 2**30
+UNLIMITED = 1 << 60
+"""More than any number of bytes or tokens."""
 
 _KEPT_WORDS: dict[Level, str] = {
     "everything": "everything",

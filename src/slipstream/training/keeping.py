@@ -14,7 +14,7 @@ from slipstream.data.buckets import Bucket
 from slipstream.memory.blocks import BlockBytes
 from slipstream.memory.estimate import WORKSPACE_BYTES, ModelSizes, block_bytes, optimizer_bytes, trained_bytes
 from slipstream.memory.levels import LevelsAt
-from slipstream.memory.plan import GIB, LevelPlan, levels_of, planner
+from slipstream.memory.plan import GIB, UNLIMITED, LevelPlan, levels_of, planner
 from slipstream.models.z_image.family import ADAPTER_ROOT
 from slipstream.models.z_image.layout import pad_to_multiple
 from slipstream.models.z_image.sizes import model_sizes
@@ -32,9 +32,6 @@ CAPTION_TOKENS = 128
 
 PREVIEW_BYTES = 3 * GIB
 """What a batch of previews takes beside graphs."""
-
-UNLIMITED = 1 << 60
-"""More than any number of bytes or tokens."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def choose_keeping(
     limit = UNLIMITED if budget.num_bytes is None else budget.num_bytes
 
     def plans(fused: bool) -> Callable[[int], LevelPlan]:
-        return planner(limit, len(blocks), _block_bytes(config, compute, sizes, fused))
+        return planner(limit, len(blocks), bytes_of_block(config, compute, sizes, fused))
 
     by_modules, chosen = plans(False), plans(is_fused)
     shown = sorted(set(buckets), key=lambda bucket: tokens_of(bucket, config))
@@ -107,8 +104,11 @@ def choose_keeping(
     )
 
 
-def activation_budget(config: RunConfig, compute: Compute, num_trained: int) -> Budget:
-    """Bytes for what blocks keep, by `training.gradient_checkpointing` and the memory that is free now."""
+def activation_budget(config: RunConfig, compute: Compute, num_trained: int, taken: int = 0) -> Budget:
+    """Bytes for what blocks keep, by `training.gradient_checkpointing` and the memory that is free.
+
+    `taken` is what will be loaded before the training begins and is not on the device yet.
+    """
     mode = config.training.gradient_checkpointing
     amount = budget_gib(mode)
     if amount is not None:
@@ -116,7 +116,7 @@ def activation_budget(config: RunConfig, compute: Compute, num_trained: int) -> 
         return Budget(limit, limit, f"activations: {mode} as set in training.gradient_checkpointing")
     if mode == "none" or (mode == "auto" and compute.device.type != "cuda"):
         return Budget(None, None, "activations: everything is kept")
-    free = free_bytes(compute.device)
+    free = free_bytes(compute.device) - taken
     later = later_bytes(config, num_trained)
     usable = max(0, int((free - later - RESERVE_BYTES) * USABLE_SHARE))
     if mode == "full":
@@ -160,8 +160,10 @@ def tokens_of(bucket: Bucket, config: RunConfig) -> int:
     return config.training.batch_size * (image + CAPTION_TOKENS)
 
 
-def _block_bytes(config: RunConfig, compute: Compute, sizes: ModelSizes, fused: bool) -> BlockBytes:
-    return block_bytes(sizes, fused=fused, rank=config.target.rank, element=compute.transformer_dtype.itemsize)
+def bytes_of_block(config: RunConfig, compute: Compute, sizes: ModelSizes, fused: bool) -> BlockBytes:
+    """Per token of one main block."""
+    element, float8 = compute.transformer_dtype.itemsize, compute.float8_products
+    return block_bytes(sizes, fused=fused, rank=config.target.rank, element=element, float8=float8)
 
 
 def _runner(config: RunConfig, blocks: Sequence[nn.Module], plan: Callable[[int], LevelPlan]) -> RunBlock:

@@ -52,6 +52,7 @@ class Plan:
     pictures_of_sweep: int
     seconds_per_step: float
     speed_source: str
+    memory: str
     advice: tuple[str, ...]
 
     @property
@@ -75,6 +76,7 @@ def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
     """
     from slipstream.data.encode import count_missing_latents
     from slipstream.training.dataset_facts import num_learned
+    from slipstream.training.memory_forecast import expected_memory
     from slipstream.training.setting import settle
     from slipstream.training.speed import expected_seconds_per_step
 
@@ -103,6 +105,7 @@ def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
         pictures_of_sweep=len(setting.pictures) * len(config.sample.lora_scales),
         seconds_per_step=seconds,
         speed_source=source,
+        memory=expected_memory(setting).line,
         advice=tuple(advise(config, num_learned(dataset))),
     )
 

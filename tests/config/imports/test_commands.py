@@ -95,7 +95,7 @@ def test_a_musubi_command_becomes_the_same_training(commands):
     assert config.training.logit_mean == pytest.approx(math.log(2), abs=1e-5)
     assert (config.training.weight_decay, config.training.beta2) == (0.02, 0.95)
     assert config.quantization.transformer == "float8"
-    assert config.training.gradient_checkpointing == "full"
+    assert config.training.gradient_checkpointing == "auto"
     assert config.datasets[0].path == commands / "pictures"
     assert config.datasets[0].resolutions == (720,)
     assert config.datasets[0].num_repeats == 3

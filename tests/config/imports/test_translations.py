@@ -114,7 +114,7 @@ def test_alpha_counts_for_a_lokr_unless_it_is_whole(full_rank, alpha):
         ({"ema_config": {"use_ema": False, "ema_decay": 0.9}}, {"ema": None}),
         ({"unload_text_encoder": True, "cache_text_embeddings": True}, {"text_encoder": "unload"}),
         ({"cache_text_embeddings": False}, {"text_encoder": "cache"}),
-        ({"gradient_checkpointing": True}, {"gradient_checkpointing": "full"}),
+        ({"gradient_checkpointing": True}, {"gradient_checkpointing": "auto"}),
         ({"gradient_checkpointing": False}, {"gradient_checkpointing": "none"}),
         ({"optimizer": "Prodigy", "lr": 1e-4}, {"optimizer": "prodigy", "learning_rate": 1.0}),
         ({"optimizer": "prodigy8bit", "lr": 0.5}, {"optimizer": "prodigy", "learning_rate": 0.5}),

@@ -199,7 +199,7 @@ def table(epochs: Epochs) -> Table:
         "max_train_steps": take("training.steps"),
         "num_train_epochs": epochs.rule("training.steps", beaten_by="max_train_steps"),
         "gradient_accumulation_steps": take("training.gradient_accumulation"),
-        "gradient_checkpointing": take("training.gradient_checkpointing", lambda on: "full" if on else "none"),
+        "gradient_checkpointing": take("training.gradient_checkpointing", lambda on: "auto" if on else "none"),
         "learning_rate": take("training.learning_rate"),
         "scale_lr": lacking("the learning rate is what training.learning_rate says"),
         "lr_scheduler": Rule(schedule.act, schedule.targets),

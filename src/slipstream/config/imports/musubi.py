@@ -205,7 +205,7 @@ def table(epochs: Epochs) -> Table:
         "fp8_llm": _on("quantization.text_encoder", "float8", "with a scale for every row"),
         "blocks_to_swap": _OFFLOADING,
         "gradient_checkpointing_cpu_offload": _OFFLOADING,
-        "gradient_checkpointing": _on("training.gradient_checkpointing", "full", "our name for it"),
+        "gradient_checkpointing": _on("training.gradient_checkpointing", "auto", "keeps what fits"),
         "mixed_precision": lacking("fp16 overflows in Z-Image; bf16 on a GPU", "bf16", "no"),
         "network_module": _module,
         "network_dim": take("target.rank"),

@@ -252,8 +252,8 @@ TRAIN: Table = {
     "unload_text_encoder": _text_encoder,
     "gradient_checkpointing": take(
         "training.gradient_checkpointing",
-        lambda on: "full" if on else "none",
-        "memory against speed, with the same result; none is a third faster where it fits",
+        lambda on: "auto" if on else "none",
+        "the same result; auto keeps what fits into memory and makes the rest again",
     ),
     "diff_output_preservation": _DOP,
     "diff_output_preservation_multiplier": _DOP_MULTIPLIER,
