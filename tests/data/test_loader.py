@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -162,6 +163,41 @@ def test_what_is_in_memory_is_not_read_again_and_the_memory_is_bounded(data, lat
     for example in square[2:]:
         with pytest.raises(DataError):
             latents(example, View())
+
+
+def test_a_kept_caption_has_one_tensor_in_all_threads(data, text_cache, monkeypatch):
+    together, read = threading.Barrier(4), []
+
+    def slow(cache, key):
+        together.wait(10)  # all have missed it before one has it
+        read.append(key)
+        return get(cache, key)
+
+    get = TensorCache.get
+    monkeypatch.setattr(TensorCache, "get", slow)
+    features = cached_features(text_cache, "qwen")
+    with ThreadPoolExecutor(4) as pool:
+        tensors = list(pool.map(lambda _: features("caption 64 0"), range(4)))
+    assert len(read) == 4
+    assert all(tensor is tensors[0] for tensor in tensors)
+    assert features("caption 64 0") is tensors[0]
+    assert len(read) == 4
+
+
+def test_features_beyond_the_memory_are_read_anew_and_those_within_stay(text_cache):
+    num_bytes = encode_texts(["caption 64 0"])[0].nbytes
+    features = cached_features(text_cache, "qwen", keep_in_memory_gib=1.5 * num_bytes / 2**30)
+    first, second = features("caption 64 0"), features("caption 64 1")
+    assert features("caption 64 0") is first
+    assert features("caption 64 1") is not second
+    assert torch.equal(features("caption 64 1"), second)
+
+
+def test_a_batch_has_the_kept_tensors_of_its_captions(loader):
+    seen = {}
+    for step in range(12):
+        for text in loader.batch_at(step).texts:
+            assert seen.setdefault(text.numpy().tobytes(), text) is text
 
 
 def test_fresh_latents_that_are_not_finite_name_the_picture(data):

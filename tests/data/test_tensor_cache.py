@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 import torch
@@ -66,6 +67,40 @@ def test_a_full_disk_is_told_and_leaves_nothing(cache, monkeypatch):
     assert not cache.has("abcd")
 
 
+def test_missing_are_those_that_are_not_there_whole(cache):
+    keys = [f"{number:02d}cd" for number in range(6)]
+    assert cache.missing(keys) == set(keys)
+    for key in keys[:4]:
+        cache.put(key, torch.ones(3))
+    damaged, lost = cache.path(keys[0]), cache.path(keys[1])
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    lost.unlink()
+    assert cache.missing([*keys, keys[2]]) == {keys[0], keys[1], keys[4], keys[5]}
+    assert not damaged.exists()
+    assert cache.missing([]) == set()
+
+
+def test_a_killed_process_leaves_litter_that_is_no_entry(cache):
+    cache.put("abcd", torch.ones(3))
+    whole = cache.path("abcd").read_bytes()
+    cache.path("abce").with_name(".abce.safetensors.4711.part").write_bytes(whole[:20])
+    assert cache.missing(["abcd", "abce"]) == {"abce"}
+    cache.put("abce", torch.zeros(2))
+    assert torch.equal(cache.get("abce"), torch.zeros(2))
+
+
+def test_what_was_found_whole_is_looked_at_anew_once_it_changes(cache):
+    cache.put("abcd", torch.ones(3))
+    assert cache.has("abcd")
+    assert cache.has("abcd")
+    path = cache.path("abcd")
+    path.write_bytes(b"x" * path.stat().st_size)
+    os.utime(path, (1, 1))  # clocks of files are coarse
+    assert not cache.has("abcd")
+    cache.put("abcd", torch.ones(5))
+    assert cache.missing(["abcd"]) == set()
+
+
 def test_a_file_where_the_cache_folder_should_be(tmp_path):
     (tmp_path / "cache").write_text("a file")
     cache = TensorCache(tmp_path / "cache", "latents")
@@ -73,6 +108,8 @@ def test_a_file_where_the_cache_folder_should_be(tmp_path):
         cache.put("abcd", torch.zeros(1))
     with pytest.raises(DataError, match="cache cannot be read"):
         cache.get("abcd")
+    with pytest.raises(DataError, match="cache cannot be read"):
+        cache.missing(["abcd"])
 
 
 def test_keys_know_content_transform_and_encoder():

@@ -36,3 +36,16 @@ def test_the_reporter_writes_down_when_things_happened(tmp_path: Path) -> None:
     row = run.metrics.read_text()
     assert '"width": 64, "height": 80' in row
     assert '"time": ' in row
+
+
+def test_a_detail_goes_with_its_phase(tmp_path):
+    run = RunDir(tmp_path)
+    reporter = Reporter(run, steps=2, log_every=0, tensorboard=False, memory_gib=lambda: 0.0)
+    with reporter.phase("previews", 8) as tick:
+        tick(3, 8)
+        reporter.detail("step 5/8")
+        assert (reporter.progress.done, reporter.progress.detail) == (3, "step 5/8")
+        with reporter.phase("save", 1):
+            assert reporter.progress.detail == ""
+        assert reporter.progress.detail == "step 5/8"
+    assert reporter.progress.detail == ""

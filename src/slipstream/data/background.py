@@ -97,6 +97,11 @@ class WriteBehind(Generic[Result]):
                 pass
 
 
+def pinned(values: Tensor) -> Tensor:
+    """The values in memory from which a GPU copies without anyone waiting, where there is a GPU."""
+    return values.pin_memory() if torch.cuda.is_available() and values.device.type == "cpu" else values
+
+
 def to_device(values: Tensor, device: torch.device) -> Tensor:
     """The values on a device; to CUDA they go through pinned memory, so that nothing waits for the copy."""
     if device.type != "cuda":

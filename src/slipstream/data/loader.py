@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from slipstream.core.errors import DataError
+from slipstream.data.background import pinned
 from slipstream.data.buckets import CELL
 from slipstream.data.cache import TensorCache, text_key
 from slipstream.data.crops import View
@@ -30,8 +31,8 @@ class TrainingBatch:
     """One micro batch. Tuples hold one value a sample; an empty one stands for the usual value of each.
 
     Attributes:
-        latents_BCHW: clean latents.
-        texts: caption features (tokens, T) per sample.
+        latents_BCHW: clean latents; they and the masks lie in pinned memory where there is a GPU.
+        texts: caption features (tokens, T) per sample; the same tensor for the same caption, as far as they are kept.
         entry_indices: the examples' indices.
         loss_weights: factors on the samples' losses (usual 1).
         lora_weight: strength of the LoRA in this batch, the same for all its samples.
@@ -134,7 +135,7 @@ class Loader:
         weights = tuple(example.loss_multiplier for example in examples)
         prior = tuple(example.regularization == "prior" for example in examples)
         return TrainingBatch(
-            latents_BCHW=torch.stack(latents),
+            latents_BCHW=pinned(torch.stack(latents)),
             texts=[self._features(caption.text) for caption in captions],
             entry_indices=tuple(draw.example_index for draw in draws),
             loss_weights=weights if set(weights) != {1.0} else (),
@@ -154,7 +155,7 @@ class Loader:
             return None, ()
         weights = [self._cell_weights(example, view) for example, view in zip(examples, views, strict=True)]
         prior_weights = tuple(mask.settings.prior_weight if mask else 0.0 for mask in masks)
-        return torch.stack(weights), prior_weights if any(prior_weights) else ()
+        return pinned(torch.stack(weights)), prior_weights if any(prior_weights) else ()
 
     def _cell_weights(self, example: Example, view: View) -> Tensor:
         """Weights (h, w) of the view's latent cells; one everywhere without a mask."""
@@ -180,7 +181,10 @@ def cached_latents(
 
 
 def cached_features(cache: TensorCache, identity: str, keep_in_memory_gib: float = 2.0) -> Callable[[str], Tensor]:
-    """Caption to features (tokens, T) from the disk; the first `keep_in_memory_gib` stay in memory."""
+    """Caption to features (tokens, T) from the disk; the first `keep_in_memory_gib` stay in memory.
+
+    A caption whose features stay has the same tensor at every call, in any thread.
+    """
     memory = _Memory(keep_in_memory_gib)
 
     def features(caption: str) -> Tensor:
@@ -209,16 +213,17 @@ class _Memory:
         self._lock = threading.Lock()
 
     def get(self, key: str, read: Callable[[], Tensor]) -> Tensor:
-        """The tensor of a key, read where it is not kept yet."""
+        """The tensor of a key, read where it is not kept yet; one that is kept is the same object for everyone."""
         with self._lock:
             if key in self._kept:
                 return self._kept[key]
         tensor = read()
-        num_bytes = tensor.numel() * tensor.element_size()
         with self._lock:
-            if key not in self._kept and num_bytes <= self._left:
+            if key in self._kept:  # another thread read it in the meantime
+                return self._kept[key]
+            if tensor.nbytes <= self._left:
                 self._kept[key] = tensor
-                self._left -= num_bytes
+                self._left -= tensor.nbytes
         return tensor
 
 
