@@ -43,6 +43,7 @@ from slipstream.data.dataset import Dataset, build_dataset  # noqa: E402
 from slipstream.data.encode import encode_captions, encode_latents  # noqa: E402
 from slipstream.data.pixel_batches import Pace, batches_by_bucket, entries_of, pace_on, read_batches  # noqa: E402
 from slipstream.data.settings import DatasetSettings  # noqa: E402
+from slipstream.models.z_image.family import memory_format_on  # noqa: E402
 from slipstream.models.z_image.latents import ImageCodec  # noqa: E402
 from slipstream.models.z_image.loading import load_tokenizer  # noqa: E402
 from slipstream.models.z_image.resolve import TINY_ROOT  # noqa: E402
@@ -173,7 +174,7 @@ def encode_only(bench: Bench, codec: ImageCodec, figures: Figures) -> None:
                 with bench.timed(figures, f"{name}_{side}_batch_{batch}_per_second", repeats * batch):
                     for _ in range(repeats):
                         codec.encode(pixels)
-    codec.vae.to(memory_format=torch.contiguous_format)
+    codec.vae.to(memory_format=memory_format_on(bench.device))
 
 
 def decode_only(bench: Bench, codec: ImageCodec, figures: Figures) -> None:
@@ -186,7 +187,7 @@ def decode_only(bench: Bench, codec: ImageCodec, figures: Figures) -> None:
             with bench.timed(figures, f"{name}_{side}_per_second", bench.options.repeats):
                 for _ in range(bench.options.repeats):
                     codec.decode(latents)
-    codec.vae.to(memory_format=torch.contiguous_format)
+    codec.vae.to(memory_format=memory_format_on(bench.device))
 
 
 def encode_whole(bench: Bench, dataset: Dataset, codec: ImageCodec, figures: Figures) -> None:
@@ -292,7 +293,8 @@ def measure(bench: Bench) -> None:
         figures["views"] = len(datasets[0].examples)
 
     bench.attempt("pictures: scan", scan)
-    codec = ImageCodec(random_vae(bench.size, bench.device, bench.dtype), "random")
+    vae: Any = random_vae(bench.size, bench.device, bench.dtype)
+    codec = ImageCodec(vae.to(memory_format=memory_format_on(bench.device)), "random")
     for dataset in datasets:
         bench.attempt("pictures: read only", lambda figures, data=dataset: read_only(bench, data, figures))
     bench.attempt("pictures: encode only", lambda figures: encode_only(bench, codec, figures))
