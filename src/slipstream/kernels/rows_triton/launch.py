@@ -1,4 +1,4 @@
-"""How each kernel is run: figures for an H100 at the widths of Z-Image, from `benchmarks/row_kernels.py --sweep`."""
+"""How each kernel is run: fastest of a sweep on an H100 at 4,224 rows of Z-Image's widths, by `benchmarks/row_kernels.py --sweep`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Launch:
 
 
 LAUNCHES = {
-    "norms": Launch(8),
-    "norms, codes": Launch(16),
+    "norms": Launch(4),
+    "norms, codes": Launch(4),
     "norms backward": Launch(8),
     "norms backward, codes": Launch(8),
-    "norms backward with sums": Launch(8, stages=2, registers=128),
-    "norms backward with sums, codes": Launch(16, stages=3),
-    "heads": Launch(8),
+    "norms backward with sums": Launch(16, stages=3, programs=132),
+    "norms backward with sums, codes": Launch(16, stages=3, programs=132),
+    "heads": Launch(4),
     "heads backward": Launch(16),
     "heads backward, codes": Launch(16),
-    "fill": Launch(8),
-    "fill, codes": Launch(8),
-    "swiglu": Launch(8),
-    "swiglu, codes": Launch(8),
-    "swiglu backward": Launch(8),
-    "swiglu backward, codes": Launch(8),
+    "fill": Launch(4),
+    "fill, codes": Launch(4),
+    "swiglu": Launch(16, piece=4096),
+    "swiglu, codes": Launch(8, piece=4096),
+    "swiglu backward": Launch(16, piece=4096),
+    "swiglu backward, codes": Launch(16, piece=4096),
 }
 """By kernel, and whether it writes float8 codes."""
 

@@ -155,25 +155,47 @@ def branch_gradients(
     if not d_h_RP.shape[1]:
         return []
     down = _through_norm(d_h_RP, x) if isinstance(x, Normed) else fp32_product(d_h_RP.T, x)
+    trained = [place for place in places if place.is_trained]
     found: list[Tensor] = []
-    for place in places:
-        if place.is_trained:
-            up = fp32_product(d_y_RN[:, place.rows].T, h_RP[:, place.ranks] * place.factor)
-            found += [down[place.ranks].to(place.branch.a.dtype), up.to(place.branch.b.dtype)]
+    for place, up in zip(trained, _up_gradients(trained, d_y_RN, h_RP), strict=True):
+        found += [down[place.ranks].to(place.branch.a.dtype), up.to(place.branch.b.dtype)]
     return found
 
 
+def _up_gradients(trained: Sequence[Place], d_y_RN: Tensor, h_RP: Tensor) -> Sequence[Tensor]:
+    """d_y' h * factor of every place in fp32: one batched product where the places are alike, as q, k and v are."""
+    first, count = trained[0], len(trained)
+    alike = all(
+        (place.rows, place.ranks, place.factor) == (_nth(first.rows, n), _nth(first.ranks, n), first.factor)
+        for n, place in enumerate(trained)
+    )
+    if count > 1 and alike and trained[-1].rows.stop == d_y_RN.shape[1]:
+        right = _scaled(h_RP[:, : trained[-1].ranks.stop], first.factor).unflatten(1, (count, -1)).transpose(0, 1)
+        return fp32_product(d_y_RN.unflatten(1, (count, -1)).permute(1, 2, 0), right).unbind()
+    return [fp32_product(d_y_RN[:, place.rows].T, _scaled(h_RP[:, place.ranks], place.factor)) for place in trained]
+
+
+def _nth(first: slice, n: int) -> slice:
+    """The n-th of equal slices that follow each other from 0 on."""
+    return slice(first.stop * n, first.stop * (n + 1))
+
+
+def _scaled(values: Tensor, factor: float) -> Tensor:
+    return values if factor == 1.0 else values * factor
+
+
 def fp32_product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right in fp32, as matrix units have it before they round."""
+    """left @ right in fp32, as matrix units have it before they round; both may be batches."""
     if left.device.type == "cuda" and left.dtype != torch.float32:
-        return torch.mm(left, right, out_dtype=torch.float32)
+        return (torch.mm if left.ndim == 2 else torch.bmm)(left, right, out_dtype=torch.float32)
     return left.float() @ right.float()
 
 
 def _through_norm(d_h_RP: Tensor, normed: Normed) -> Tensor:
     """d_h' (rows * inverse * factor) sample by sample, without making what is in brackets: d_h is thin."""
     batch = normed.factor.shape[0]
-    thin = (d_h_RP.unflatten(0, (batch, -1)) * normed.inverse).to(d_h_RP.dtype)
+    own = d_h_RP.unflatten(0, (batch, -1))
+    thin = torch.mul(own, normed.inverse, out=torch.empty(own.shape, dtype=own.dtype, device=own.device))
     parts = [fp32_product(thin[row].T, normed.rows[row]) * normed.factor[row] for row in range(batch)]
     return parts[0] if batch == 1 else torch.stack(parts).sum(0)
 

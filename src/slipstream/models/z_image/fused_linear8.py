@@ -77,15 +77,15 @@ class FusedLinear8:
         return found
 
     def input_space(self, rows: int) -> RowOutput:
-        """Empty (R, K + P) rows whose first K columns are the input's place, and as many codes."""
-        return self._space(rows, self.num_inputs, None)
+        """Empty (R, K) rows, and as many codes."""
+        return self._space(rows, self.num_inputs, 0, None)
 
     def output_space(self, rows: int) -> RowOutput:
         """Empty (R, N + P) rows whose first N columns are the place of the output's gradient, and as many codes."""
-        return self._space(rows, self.num_outputs, self.columns)
+        return self._space(rows, self.num_outputs, self._up_NP.shape[1], self.columns)
 
-    def _space(self, rows: int, dense: int, columns: Tensor | None) -> RowOutput:
-        ranks, device = self._up_NP.shape[1], self.codes.device
+    def _space(self, rows: int, dense: int, ranks: int, columns: Tensor | None) -> RowOutput:
+        device = self.codes.device
         buffer = torch.empty(rows, dense + ranks, dtype=self._up_NP.dtype, device=device)
         codes = torch.empty(rows, dense, dtype=self.codes.dtype, device=device)
         scale = torch.empty(rows, 1, dtype=torch.float32, device=device)
@@ -93,11 +93,8 @@ class FusedLinear8:
 
     def forward(self, space: RowOutput) -> tuple[Tensor, Tensor]:
         """(y (R, N), h (R, trained ranks)) of an input space that is filled."""
-        h = space.whole[:, self.num_inputs :]
-        if self.places:
-            torch.mm(space.dense, self._down_PK.T, out=h)
-        y = self._product(space, h, self.codes, self.columns, self._up_NP)
-        return y, h[:, : self.trained_ranks].clone()
+        h = space.dense @ self._down_PK.T
+        return self._product(space, h, self.codes, self.columns, self._up_NP), h[:, : self.trained_ranks]
 
     def backward_ranks(self, space: RowOutput) -> None:
         """Write d_h beside the first N columns of an output space, which are filled; `gradients` needs no more."""
