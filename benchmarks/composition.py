@@ -25,7 +25,6 @@ from slipstream.data.cache import TensorCache
 from slipstream.data.dataset import build_dataset
 from slipstream.data.loader import Loader
 from slipstream.models.z_image.family import ZImage
-from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.loading import SamplingShift
 from slipstream.precision.placing import Watch
 from slipstream.previews.render import LATENT_CHANNELS
@@ -174,8 +173,7 @@ def without_graphs(adapted: Adapted) -> Adapted:
     """The same fast path, if there is one, with every kernel launched by itself."""
     if adapted.fast is None:
         return adapted
-    predict = FastPredictor(adapted.transformer, adapted.fast.stack, None)
-    return replace(adapted, fast=replace(adapted.fast, predict=predict))
+    return replace(adapted, fast=replace(adapted.fast, predict=adapted.fast.predict.without_graphs()))
 
 
 def random_latents(example: Any, view: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""How each kernel is run: fastest of a sweep on an H100 at 4,224 rows of Z-Image's widths, by `benchmarks/row_kernels.py --sweep`."""
+"""How each kernel is run: the fastest on an H100 at 4,224 rows, from `benchmarks/row_kernels.py --sweep`."""
 
 from __future__ import annotations
 

@@ -184,7 +184,8 @@ def _launch_backward(
     ]
     _backward[(programs, batch)](
         d_x, d_x.stride(1), *norm, *branch, *(_NOWHERE if out is None else places(out)), *partial,
-        tokens, rows, programs, eps, D=width, BLOCK=block, STAGES=launch.stages, **options(launch, block),
+        tokens, rows, programs, eps, D=width, BLOCK=block, STAGES=launch.stages if d_x.itemsize == 2 else 1,
+        **options(launch, block),
     )  # fmt: skip
     for found, part in zip(partial, sums, strict=True):
         if found is not None and part is not None:

@@ -43,6 +43,10 @@ class FastPredictor:
         if self._graphs is not None:
             self._graphs.before_backward = self._settle
 
+    def without_graphs(self) -> FastPredictor:
+        """The same prediction, every kernel launched by itself."""
+        return FastPredictor(self._transformer, *self._both, None)
+
     def keep(self, run: RunBlock, graph_tokens: int) -> None:
         """`run` calls the blocks of masked batches; training batches of more tokens become no graphs, whose activations
         stay taken between steps."""
