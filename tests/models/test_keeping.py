@@ -14,6 +14,7 @@ from slipstream.kernels.attention import plain_attention
 from slipstream.memory.levels import LEVELS
 from slipstream.models.z_image.fused_block import enter_block, keep_block
 from slipstream.models.z_image.keeping import Shelved, shelve, unshelve
+from slipstream.models.z_image.layout import RopeSpec, build_layout
 from slipstream.models.z_image.stack import BlockStack
 from slipstream.training.fast_path import branches_of
 
@@ -32,6 +33,33 @@ def test_gradients_are_bit_for_bit_the_same_at_every_level_and_mixture(fresh_tra
     results = [case.by_stack(stack_at(case, levels)) for levels in (*((level,) * number for level in LEVELS), mixture)]
     first, gradients = results[0]
     assert all(gradient.abs().max() > 0 for gradient in gradients)
+    for found, own in results[1:]:
+        assert torch.equal(found, first)
+        assert all(torch.equal(a, b) for a, b in zip(own, gradients, strict=True))
+
+
+class UnequalCase(Case):
+    """Captions of two padded lengths: one table of angles and one call of attention a sample."""
+
+    def __init__(self, transformer) -> None:
+        super().__init__(transformer, 2)
+        self.layout = build_layout(RopeSpec.of(transformer), (64, 32), 6, 8, torch.device("cpu"))
+        generator = torch.Generator().manual_seed(4)
+        shape = (2, self.layout.joint.cos.shape[1], 192)
+        self.x = torch.randn(shape, generator=generator).requires_grad_()
+        self.parts = [self.x, *self.parts[1:]]
+        self.gradient = torch.randn(shape, generator=generator)
+
+    def by_stack(self, stack: BlockStack):
+        stream = stack(self.x, self.time, self.layout.joint, self.layout.lengths)
+        return stream.detach(), self._gradients(stream)
+
+
+def test_samples_of_different_lengths_learn_the_same_at_every_level(fresh_transformer):
+    case = UnequalCase(fresh_transformer)
+    results = [case.by_stack(stack_at(case, (level,) * len(case.blocks))) for level in LEVELS]
+    first, gradients = results[0]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
     for found, own in results[1:]:
         assert torch.equal(found, first)
         assert all(torch.equal(a, b) for a, b in zip(own, gradients, strict=True))
@@ -92,6 +120,23 @@ def test_attention_gives_autograds_gradients_with_operands_dropped_and_put_back(
     own.drop()
     own.restore(operands())
     assert all(torch.equal(a, b) for a, b in zip(own.backward(d_mixed), expected, strict=True))
+
+
+def test_samples_of_different_lengths_attend_to_themselves_alone():
+    lengths = (5, 8)
+    generator = torch.Generator().manual_seed(1)
+    query, key, value, d_mixed = (torch.randn(2, 3, 8, 16, generator=generator) for _ in range(4))
+    leaves = [part.clone().requires_grad_() for part in (query, key, value)]
+    valid = torch.arange(8)[None] < torch.tensor(lengths)[:, None]
+    masked = torch.nn.functional.scaled_dot_product_attention(*leaves, attn_mask=valid[:, None, None])
+    seen = d_mixed * valid[:, None, :, None]
+    expected = torch.autograd.grad(masked, leaves, seen)
+    own = attended(plain_attention, query, key, value, lengths)
+    own.drop()
+    own.restore((query, key, value))
+    torch.testing.assert_close(own.mixed, masked.detach() * valid[:, None, :, None])
+    for found, wanted in zip(own.backward(d_mixed), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_dropped_operands_are_free_and_nothing_is_kept_by_a_graph_that_never_runs_back():

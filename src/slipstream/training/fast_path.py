@@ -53,7 +53,7 @@ class FastPath:
     def keep(self, keeping: Keeping) -> None:
         """From now on blocks keep this much."""
         self.stack.levels_at = keeping.levels_at
-        self.predict.keep(keeping.run, keeping.graph_tokens)
+        self.predict.limit_graphs(keeping.graph_tokens)
 
 
 def fast_path(

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from slipstream.models.z_image.forward import Stacks, context_tokens, network_output
 from slipstream.models.z_image.graphs import Graphs, Inputs
 from slipstream.models.z_image.layout import StreamLayout
 from slipstream.models.z_image.prediction import TextBatch, layout_for
 from slipstream.models.z_image.stack import BlockStack
-from slipstream.precision.checkpointing import RunBlock, run_directly
 
 CONTEXT_BYTES = 512 * 2**20
 """How much of the device the remembered caption branches may take."""
@@ -38,7 +38,7 @@ class FastPredictor:
         weight = next(transformer.parameters())
         self._device, self._dtype = weight.device, weight.dtype
         self._contexts: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
-        self._run, self._most_tokens = run_directly, 1 << 60
+        self._most_tokens = 1 << 60
         self._graphs = Graphs(self._velocity, parameters) if parameters is not None else None
         if self._graphs is not None:
             self._graphs.before_backward = self._settle
@@ -47,27 +47,23 @@ class FastPredictor:
         """The same prediction, every kernel launched by itself."""
         return FastPredictor(self._transformer, *self._both, None)
 
-    def keep(self, run: RunBlock, graph_tokens: int) -> None:
-        """`run` calls the blocks of masked batches; training batches of more tokens become no graphs, whose activations
-        stay taken between steps."""
-        self._run, self._most_tokens = run, graph_tokens
+    def limit_graphs(self, tokens: int) -> None:
+        """Training batches of more tokens become no graphs, whose activations stay taken between steps."""
+        self._most_tokens = tokens
 
     def __call__(self, noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
         """See the class."""
-        batch = TextBatch.of(texts, self._device, self._dtype) if self._differ(texts) else None
-        if batch is not None:  # captions of different padded lengths: masked, block by block
-            layout = layout_for(self._transformer, noisy_BCHW, batch)
-            context = context_tokens(self._transformer, batch.hidden_BLT, batch.is_text_BL, layout)
-            return self._velocity((noisy_BCHW, sigma_B, context), layout)
-        context = torch.stack([self._context(text) for text in texts])
-        layout = self._layout(noisy_BCHW, context)
+        contexts = [self._context(text) for text in texts]
+        context = pad_sequence(contexts, batch_first=True)
+        lengths = tuple(map(len, contexts))
+        layout = layout_for(self._transformer, noisy_BCHW, TextBatch(context, lengths))
         inputs = noisy_BCHW, sigma_B.float(), context
         trains = torch.is_grad_enabled()
         if not trains:
             for stack in self._both:
                 stack.refresh()
         too_large = trains and layout.joint.cos.shape[1] * len(texts) > self._most_tokens
-        if self._graphs is None or too_large:
+        if self._graphs is None or too_large or layout.lengths is not None:  # too many sets of lengths to capture all
             return self._velocity(inputs, layout)
         factors = tuple(stack.factors() for stack in self._both) if trains else None
         return self._graphs.run((tuple(noisy_BCHW.shape), noisy_BCHW.dtype, context.shape[1], factors), inputs, layout)
@@ -79,14 +75,8 @@ class FastPredictor:
     def _velocity(self, inputs: Inputs, layout: StreamLayout) -> Tensor:
         noisy_BCHW, sigma_B, context_BLD = inputs
         latents = noisy_BCHW.to(self._dtype)
-        output = network_output(
-            self._transformer, latents, 1 - sigma_B, context_BLD, layout, self._run, stacks=self._stacks
-        )
+        output = network_output(self._transformer, latents, 1 - sigma_B, context_BLD, layout, stacks=self._stacks)
         return -output.float()
-
-    def _layout(self, noisy_BCHW: Tensor, context_BLD: Tensor) -> StreamLayout:
-        lengths = (context_BLD.shape[1],) * len(context_BLD)
-        return layout_for(self._transformer, noisy_BCHW, TextBatch(context_BLD, lengths))
 
     @torch.no_grad()
     def _context(self, text: Tensor) -> Tensor:
@@ -103,8 +93,3 @@ class FastPredictor:
         while sum(one.nbytes for _, one in self._contexts.values()) > CONTEXT_BYTES:
             self._contexts.popitem(last=False)
         return context
-
-    @staticmethod
-    def _differ(texts: list[Tensor]) -> bool:
-        """Whether the captions have more than one padded length."""
-        return len({-(-len(text) // 32) for text in texts}) > 1

@@ -22,8 +22,9 @@ from slipstream.precision.checkpointing import RunBlock, run_directly
 
 PATCH = 2
 
-RunBlocks = Callable[[Tensor, Tensor, Rotary], Tensor]
-"""(stream_BSD, time_BD, rotary) to the stream after all blocks of a list (see `stack.BlockStack`)."""
+RunBlocks = Callable[[Tensor, Tensor, Rotary, "tuple[int, ...] | None"], Tensor]
+"""(stream_BSD, time_BD, rotary, samples' tokens where they differ) to the stream after all blocks of a list (see
+`stack.BlockStack`)."""
 
 
 class Stacks(NamedTuple):
@@ -117,15 +118,14 @@ def network_output(
     if padding:
         pads = model.x_pad_token.to(image.dtype).expand(image.shape[0], padding, -1)
         image = torch.cat((image, pads), dim=1)
-    stacks = stacks if layout.joint_mask is None else None  # captions of one length: one table of angles, no mask
     if stacks is not None:
-        image = stacks.refiner(image, time_BD, layout.image)
+        image = stacks.refiner(image, time_BD, layout.image, None)
     else:
         for block in model.noise_refiner:
             image = run(modulated_block, block, image, time_BD, layout.image, None)
     stream = torch.cat((image, context_BLD.type_as(image)), dim=1)
     if stacks is not None:
-        stream = stacks.main(stream, time_BD, layout.joint)
+        stream = stacks.main(stream, time_BD, layout.joint, layout.lengths)
     else:
         for block in model.layers:
             stream = run(modulated_block, block, stream, time_BD, layout.joint, layout.joint_mask)

@@ -78,11 +78,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class BlockMath:
-    """What all blocks of a stack have in common."""
+    """What all blocks of a stack have in common; `lengths` are the samples' tokens where they differ."""
 
     num_heads: int
     eps: float
     attend: Attend
+    lengths: tuple[int, ...] | None = None
 
 
 def fused_block(
@@ -130,7 +131,7 @@ def keep_block(
     rows = row_operations(entry.rows.device)
     batch, tokens, _ = entry.rows.shape
     qkv, h_qkv = block.qkv.forward(space)
-    own = attended(math.attend, *heads_of(math, block, qkv.unflatten(0, (batch, tokens)), cos, sin))
+    own = attended(math.attend, *heads_of(math, block, qkv.unflatten(0, (batch, tokens)), cos, sin), math.lengths)
     space = block.out.input_space(batch * tokens)
     rows.fill(own.mixed.detach().transpose(1, 2), space)
     out, h_out = block.out.forward(space)
@@ -161,9 +162,14 @@ def join_attention(math: BlockMath, x: Tensor, out: Tensor, factors_B4D: Tensor)
 def heads_of(
     math: BlockMath, block: FusedBlock, qkv_BSN: Tensor, cos: Tensor, sin: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normed and rotated query and key, and the value, each (B, H, S, E)."""
-    query, key = row_operations(qkv_BSN.device).head_norm_rotate(qkv_BSN, block.head_norms, cos, sin, math.eps)
+    """Normed and rotated query and key, and the value, each (B, H, S, E); angles of S or, one sample's after the
+    other's, of B * S tokens."""
+    rows = row_operations(qkv_BSN.device)
     value = qkv_BSN.chunk(3, dim=-1)[2].unflatten(-1, (math.num_heads, -1))
+    as_angles = qkv_BSN.view(-1, len(cos), qkv_BSN.shape[-1])
+    query, key = (
+        part.view(value.shape) for part in rows.head_norm_rotate(as_angles, block.head_norms, cos, sin, math.eps)
+    )
     return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
 
@@ -285,9 +291,10 @@ def _attention_backward(
     """Gradient of the joint query, key, value."""
     batch, tokens, _ = d_mixed_BSD.shape
     d_mixed = d_mixed_BSD.unflatten(-1, (math.num_heads, -1)).transpose(1, 2)
-    d_query, d_key, d_value = (part.transpose(1, 2) for part in kept.attended.backward(d_mixed))
+    found = (part.transpose(1, 2) for part in kept.attended.backward(d_mixed))
+    d_query, d_key, d_value = (part.reshape(-1, len(cos), *part.shape[2:]) for part in found)
     d_qkv = block.qkv.output_space(batch * tokens)
     row_operations(d_mixed.device).head_norm_rotate_backward(
-        (d_query, d_key, d_value), kept.qkv.unflatten(0, (batch, tokens)), block.head_norms, cos, sin, math.eps, d_qkv
+        (d_query, d_key, d_value), kept.qkv.unflatten(0, (-1, len(cos))), block.head_norms, cos, sin, math.eps, d_qkv
     )
     return d_qkv

@@ -41,7 +41,8 @@ class Rotary:
 
 @dataclass(frozen=True)
 class StreamLayout:
-    """Tables for one batch of equal image size. Masks are None when every padded caption has the same length."""
+    """Tables for one batch of equal image size. Masks and `lengths` (the samples' tokens in the joint stream) are None
+    when every padded caption has the same length."""
 
     height_tokens: int
     width_tokens: int
@@ -50,6 +51,7 @@ class StreamLayout:
     joint: Rotary
     text_mask: Tensor | None
     joint_mask: Tensor | None
+    lengths: tuple[int, ...] | None
 
     @property
     def num_image_tokens(self) -> int:
@@ -108,8 +110,9 @@ def build_layout(
     pairs = [_stream_angles(spec, length, height_tokens, width_tokens) for length in lengths]
     image = torch.stack([pair[0] for pair in pairs])
     text = torch.stack([torch.nn.functional.pad(pair[1], (0, 0, 0, longest - len(pair[1]))) for pair in pairs])
-    text_mask = joint_mask = None
+    text_mask = joint_mask = counts = None
     if not uniform:
+        counts = tuple(image.shape[1] + length for length in padded_lengths)
         kept = torch.arange(longest)[None] < torch.tensor(padded_lengths)[:, None]
         joint = torch.cat((torch.ones(len(padded_lengths), image.shape[1], dtype=torch.bool), kept), dim=1)
         text_mask = kept[:, None, None, :].to(device)
@@ -122,4 +125,5 @@ def build_layout(
         joint=_rotary(torch.cat((image, text), dim=1), device),
         text_mask=text_mask,
         joint_mask=joint_mask,
+        lengths=counts,
     )

@@ -9,6 +9,7 @@ Shape legend: B batch, S tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -66,19 +67,22 @@ class BlockStack:
         self._table = CopyTable()
         self._as_trained = False
 
-    def __call__(self, x_BSD: Tensor, time_BD: Tensor, rotary: Rotary) -> Tensor:
-        """The stream after all blocks. All captions have one padded length.
+    def __call__(
+        self, x_BSD: Tensor, time_BD: Tensor, rotary: Rotary, lengths: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """The stream after all blocks; `lengths` are the samples' tokens where they differ.
 
         With gradients the branches are taken as they are now; without, as they were at the last `refresh`.
         """
         if torch.is_grad_enabled():
             self.refresh()
             self._as_trained = True
-        cos, sin = rotary.cos[0, :, 0].contiguous(), rotary.sin[0, :, 0].contiguous()
+        cos, sin = (angles.flatten(0, 2).contiguous() for angles in (rotary.cos, rotary.sin))
+        math = replace(self.math, lengths=lengths)
         factors = self._factors(time_BD)
         if torch.is_grad_enabled() and (self.trained or x_BSD.requires_grad or factors.requires_grad):
-            return _Stack.apply(self, x_BSD.contiguous(), factors, cos, sin, *self.trained)
-        return _run(self, x_BSD.contiguous(), factors, cos, sin, lambda kept: None)
+            return _Stack.apply(self, math, x_BSD.contiguous(), factors, cos, sin, *self.trained)
+        return _run(self, math, x_BSD.contiguous(), factors, cos, sin, lambda kept: None)
 
     def refresh(self) -> None:
         """Take over the branches' present values and switches."""
@@ -108,10 +112,11 @@ class BlockStack:
 
 
 def _run(
-    stack: BlockStack, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor, keep: Callable[[Kept], None]
-) -> Tensor:
+    stack: BlockStack, math: BlockMath, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor,
+    keep: Callable[[Kept], None],
+) -> Tensor:  # fmt: skip
     """The blocks one after the other; `keep` gets what each backward pass needs."""
-    math, blocks = stack.math, stack.blocks
+    blocks = stack.blocks
     entry, space = enter_block(math, blocks[0], x, factors[0])
     for number in range(len(blocks)):
         kept = keep_block(math, blocks[number], entry, space, factors[number], cos, sin)
@@ -128,21 +133,22 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, stack: BlockStack, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor, *trained: Tensor
-    ) -> Tensor:
+        ctx: Any, stack: BlockStack, math: BlockMath, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor,
+        *trained: Tensor,
+    ) -> Tensor:  # fmt: skip
         shelves: list[Shelved] = []
         levels = stack.levels_at(*x.shape[:2])
-        x = _run(stack, x, factors, cos, sin, lambda kept: shelves.append(shelve(levels[len(shelves)], kept)))
-        ctx.stack, ctx.shelves = stack, shelves
+        x = _run(stack, math, x, factors, cos, sin, lambda kept: shelves.append(shelve(levels[len(shelves)], kept)))
+        ctx.stack, ctx.math, ctx.shelves = stack, math, shelves
         ctx.save_for_backward(factors, cos, sin)
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         ctx.stack.settle()
-        math, blocks = ctx.stack.math, ctx.stack.blocks
+        math, blocks = ctx.math, ctx.stack.blocks
         factors, cos, sin = ctx.saved_tensors
-        _, wants_input, wants_factors, *_ = ctx.needs_input_grad
+        _, _, wants_input, wants_factors, *_ = ctx.needs_input_grad
         d_factors = torch.empty_like(factors) if wants_factors else None
         d_own: list[Tensor | None] = [None] * len(blocks) if d_factors is None else list(d_factors)
         number = len(blocks) - 1
@@ -165,4 +171,4 @@ class _Stack(torch.autograd.Function):
                 )  # fmt: skip
         d_input = enter_block_backward(entry, reached, d_own[0]) if wants_input or wants_factors else None
         branches = [gradient for own in reversed(found) for gradient in own]
-        return (None, d_input, d_factors, None, None, *branches)
+        return (None, None, d_input, d_factors, None, None, *branches)
