@@ -67,6 +67,33 @@ def test_fused_blocks_learn_what_the_modules_learn(tiny):
         assert by_stack < 1.2 * by_modules
 
 
+def test_previews_between_updates_leave_the_graphs_whole(tiny):
+    """A preview draws with rounded copies of the LoRA, which are gone afterwards."""
+    case = Case(tiny, "cuda", torch.bfloat16, fused=True, folded=True)
+    with case.lora.rounded_to(torch.bfloat16), torch.no_grad():  # before the first update, as previews at the start are
+        case.predict(case.noisy, case.sigma, case.texts)
+    velocity, exact = case.gradients()
+    for _ in range(2):  # captured, replayed
+        case.gradients()
+    for _ in range(3):
+        with case.lora.rounded_to(torch.bfloat16), torch.no_grad():
+            for _ in range(3):
+                case.predict(case.noisy, case.sigma, case.texts)
+        rubbish = [torch.full((1 << 20,), float("nan"), device="cuda") for _ in range(64)]
+        again, found = case.gradients()
+        assert error(again, velocity) < 1e-3
+        assert error(found, exact) < 5e-3
+        del rubbish
+    case.lora.set_strength(0.5)
+    weaker = [case.gradients()[0] for _ in range(3)]
+    case.lora.set_strength(1.0)
+    again, found = case.gradients()
+    assert error(weaker[2], weaker[0]) < 1e-3
+    assert error(weaker[0], velocity) > 1e-2
+    assert error(again, velocity) < 1e-3, "a graph keeps the strength that it was captured with"
+    assert error(found, exact) < 5e-3
+
+
 def test_graphs_replay_what_was_run_without_them(tiny):
     """Three runs of a shape: without a graph, captured, replayed; with other predictions in between."""
     case = Case(tiny, "cuda", torch.bfloat16, fused=True, folded=True)

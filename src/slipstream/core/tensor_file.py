@@ -89,6 +89,11 @@ def _parsed(path: Path, text: bytes, data: int, size: int) -> TensorFile:
     return TensorFile(path, ordered, metadata)
 
 
+def _pickled(start: bytes) -> bool:
+    """Whether a file begins as pickles and their archives do; a safetensors header of 640 bytes begins like one too."""
+    return start[:2] in (b"PK", b"\x80\x02", b"\x80\x04") and start[8:9] != b"{"
+
+
 def _other_format(path: Path, start: bytes) -> ModelError | None:
     """Why these first bytes are no safetensors file, with the way out; None where they may be one."""
     head = start.lstrip().lower()
@@ -96,7 +101,7 @@ def _other_format(path: Path, start: bytes) -> ModelError | None:
         what, fix = "a GGUF file, packed for drawing only", (
             "give the bf16 or fp8 .safetensors of this model, and set quantization.transformer if memory is short."
         )  # fmt: skip
-    elif start[:2] in (b"PK", b"\x80\x02", b"\x80\x04") or path.suffix.lower() in PICKLED:
+    elif _pickled(start) or path.suffix.lower() in PICKLED:
         what, fix = "a pickle (.ckpt, .pt, .bin), which can run any program when it is opened", (
             "give a .safetensors of this model; such files are not opened."
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +20,16 @@ class Copy:
 
 
 class CopyTable:
-    """Runs lists of copies; where only values and factors changed since the last list, nothing is set up again."""
+    """Runs lists of copies; where only values changed since the last list, nothing is set up again.
 
-    def __init__(self) -> None:
-        self._tables: dict[tuple[torch.dtype, torch.dtype], _Table] = {}
+    Args:
+        lasting: keep a table for every set of factors for good, since CUDA graphs that were captured go on reading it.
+            Their sources and targets must stay where they are. Otherwise the newest table alone is kept.
+    """
+
+    def __init__(self, *, lasting: bool) -> None:
+        self._lasting = lasting
+        self._tables: dict[tuple[Any, ...], _Table] = {}
 
     @torch.no_grad()
     def run(self, copies: Sequence[Copy]) -> None:
@@ -40,35 +47,34 @@ class CopyTable:
             run_table(self._table(dtypes, own), *dtypes)
 
     def _table(self, dtypes: tuple[torch.dtype, torch.dtype], copies: Sequence[Copy]) -> _Table:
-        places = [(copy.source.data_ptr(), copy.target.data_ptr()) for copy in copies]
-        factors = [copy.factor for copy in copies]
-        known = self._tables.get(dtypes)
-        if known is None or known.places != places:
-            known = _Table.of(copies, places)
-            self._tables[dtypes] = known
-        if known.factors != factors:
-            known.values.copy_(torch.tensor(factors))
-            known.factors = factors
-        return known
+        places = tuple((copy.source.data_ptr(), copy.target.data_ptr()) for copy in copies)
+        factors = tuple(copy.factor for copy in copies)
+        key = (dtypes, factors) if self._lasting else (dtypes,)
+        known = self._tables.get(key)
+        if known is not None and (known.places, known.factors) == (places, factors):
+            return known
+        if known is not None and self._lasting:
+            raise RuntimeError("copies that CUDA graphs may hold on to have moved")
+        self._tables[key] = _Table.of(copies, places, factors)
+        return self._tables[key]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Table:
     """Addresses and shapes (copies, 6) int64 on the device; `values` are the factors there, `factors` those here."""
 
-    places: list[tuple[int, int]]
+    places: tuple[tuple[int, int], ...]
+    factors: tuple[float, ...]
     numbers: Tensor
     values: Tensor
-    factors: list[float]
     largest: int
 
     @classmethod
-    def of(cls, copies: Sequence[Copy], places: list[tuple[int, int]]) -> _Table:
+    def of(cls, copies: Sequence[Copy], places: tuple[tuple[int, int], ...], factors: tuple[float, ...]) -> _Table:
         rows = [
             (*place, *copy.target.shape, copy.source.stride(0), copy.target.stride(0))
             for place, copy in zip(places, copies, strict=True)
         ]
         device = copies[0].target.device
-        factors = [copy.factor for copy in copies]
         largest = max(copy.target.numel() for copy in copies)
-        return cls(places, torch.tensor(rows, device=device), torch.tensor(factors, device=device), factors, largest)
+        return cls(places, factors, torch.tensor(rows, device=device), torch.tensor(factors, device=device), largest)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from slipstream.kernels.attention import Attend
-from slipstream.kernels.copies import CopyTable
+from slipstream.kernels.copies import Copy, CopyTable
 from slipstream.kernels.float8 import Multiply
 from slipstream.memory.levels import LevelsAt, same_level
 from slipstream.models.z_image.fused_block import (
@@ -64,7 +64,7 @@ class BlockStack:
         self.trained = [part for block in self.blocks for linear in block.linears for part in linear.trained]
         self._modulation = modulation_of(blocks, branches)
         self._linears = [linear for block in self.blocks for linear in block.linears]
-        self._table = CopyTable()
+        self._for_training, self._for_use = CopyTable(lasting=True), CopyTable(lasting=False)
         self._as_trained = False
 
     def __call__(
@@ -75,8 +75,8 @@ class BlockStack:
         With gradients the branches are taken as they are now; without, as they were at the last `refresh`.
         """
         if torch.is_grad_enabled():
-            self.refresh()
-            self._as_trained = True
+            self._as_trained = False
+            self.settle()
         cos, sin = (angles.flatten(0, 2).contiguous() for angles in (rotary.cos, rotary.sin))
         math = replace(self.math, lengths=lengths)
         factors = self._factors(time_BD)
@@ -87,13 +87,16 @@ class BlockStack:
     def refresh(self) -> None:
         """Take over the branches' present values and switches."""
         self._as_trained = False
-        self._table.run([copy for part in (*self._linears, self._modulation) for copy in part.copies()])
+        self._for_use.run(self._copies())
 
     def settle(self) -> None:
         """Before a backward pass: the branches as they were in its forward pass, if others were used in between."""
         if not self._as_trained:
-            self.refresh()
+            self._for_training.run(self._copies())
             self._as_trained = True
+
+    def _copies(self) -> list[Copy]:
+        return [copy for part in (*self._linears, self._modulation) for copy in part.copies()]
 
     @property
     def fits_graphs(self) -> bool:
