@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from slipstream.training.build import Prepared
     from slipstream.training.reporter import Reporter
 
-_OUT_OF_MEMORY = (
-    "the device is out of memory\n  fix: set training.gradient_checkpointing=full, then quantization.transformer="
-    "float8 (or nf4), or lower training.batch_size (gradient_accumulation makes up for it), the datasets' resolutions "
-    "or the size of the previews; then resume. `slipstream presets` lists settings by GPU memory."
-)
-
 
 @dataclass
 class WorkerRequests:
@@ -119,8 +113,10 @@ def _train(prepared: Prepared, requests: WorkerRequests) -> int:
 
 
 def _unexpected(run: RunDir, error: BaseException) -> str:
-    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
-        return _OUT_OF_MEMORY
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):  # found without torch, which may not be loaded
+        from slipstream.training.out_of_memory import ADVICE
+
+        return f"the device is out of memory\n  fix: {ADVICE}"
     return f"an unexpected error: {error!r}; the traceback is in {run.log}"
 
 

@@ -115,11 +115,11 @@ def test_a_pace_that_cannot_be_kept_or_a_report_that_cannot_be_written_fails_no_
 
 
 def test_out_of_memory_is_one_message_with_a_remedy(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crowd() -> None:
+    def crowd(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     run = product.new_run("training.steps=1", "sample.prompts=[]")
-    before_calling(monkeypatch, "slipstream.training.build.begin_step", crowd)
+    monkeypatch.setattr("slipstream.training.build.begin_step", crowd)
     with pytest.raises(torch.OutOfMemoryError):
         work(run)
     assert progress_of(run).state == "failed"

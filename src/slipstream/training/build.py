@@ -32,10 +32,11 @@ from slipstream.training.checkpoint import (
 from slipstream.training.device import DTYPES, peak_memory_gib
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.fast_path import NO_KERNELS, Kernels
-from slipstream.training.keeping import Keeping
+from slipstream.training.keeping import Keeping, room_now
 from slipstream.training.loop import Requests, TrainingJob
 from slipstream.training.objective_settings import needs_blank_caption, noise_levels, objective_settings
 from slipstream.training.optimizer_stage import fresh_state, rate_at
+from slipstream.training.out_of_memory import MemoryGuard
 from slipstream.training.preview_stage import PreviewStage, scaled
 from slipstream.training.reporter import Reporter
 from slipstream.training.setting import Setting, settle_compute
@@ -48,7 +49,7 @@ from slipstream.training.stages import (
     prepare_latents,
     prepare_transformer,
 )
-from slipstream.training.step import StepSettings, begin_step
+from slipstream.training.step import StepSettings, Update, begin_step
 from slipstream.training.step_diary import StepDiary
 from slipstream.training.validation_stage import ValidationStage
 
@@ -229,17 +230,33 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
     setting, state, reporter, previews = prepared.setting, prepared.state, prepared.reporter, prepared.previews
     training = setting.config.training
     settings = step_settings(setting, prepared.features)
-    predict = trained_predictor(prepared.adapted, prepared.adapted.keeping.run)
+    guard = memory_guard(prepared)
+    predict = trained_predictor(prepared.adapted, guard.run)
     loader, accumulation = prepared.loader, training.gradient_accumulation
     diary = StepDiary(
         reporter, training.max_loss, accumulation / loader.batches_per_epoch,
         size_at=lambda step: loader.size_at(step * accumulation),
     )  # fmt: skip
 
-    def update() -> None:
+    def begin() -> Update:
         diary.begin()
-        rate = rate_at(setting.config, state.step)
-        diary.note(begin_step(state, prepared.loader.batch_at, predict, settings, rate))
+        return begin_step(state, loader.batch_at, predict, settings, rate_at(setting.config, state.step))
+
+    def update() -> None:
+        diary.note(guard.step(f"in step {state.step + 1}", begin))
+
+    def drawn(how: Callable[[PreviewStage], bool]) -> bool:
+        if previews is None:
+            return True
+        return guard.drawing("in previews", lambda: how(previews.at_once(guard.at_once)))
+
+    def validate() -> bool:
+        stage = prepared.validation
+        if stage is None:
+            return True
+        return guard.drawing(
+            "in the validation", lambda: stage.at_once(max(guard.at_once, training.batch_size)).measure()
+        )
 
     def save() -> None:
         with reporter.phase("save checkpoint", may_stop=False):
@@ -264,17 +281,27 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         update=update,
         settle=diary.settle,
         save=save,
-        preview=previews.draw if previews else _nothing_to_draw,
-        sweep=previews.sweep if previews else _nothing_to_draw,
+        preview=lambda: drawn(PreviewStage.draw),
+        sweep=lambda: drawn(PreviewStage.sweep),
         finish=finish,
         requests=requests,
         validate_every=training.validation.every if training.validation is not None else 0,
-        validate=prepared.validation.measure if prepared.validation is not None else lambda: True,
+        validate=validate,
     )
 
 
-def _nothing_to_draw() -> bool:
-    return True
+def memory_guard(prepared: Prepared) -> MemoryGuard:
+    """What does parts of the training again where memory ran out."""
+    adapted, compute = prepared.adapted, prepared.setting.compute
+    fast = adapted.fast
+    return MemoryGuard(
+        adapted.keeping,
+        keep=fast.keep if fast is not None else lambda keeping: None,
+        graphs=fast.predict if fast is not None else None,
+        at_once=previews_at_once(adapted.keeping),
+        room=lambda: room_now(compute),
+        say=prepared.reporter.log,
+    )
 
 
 def _best_step(run: RunDir) -> int | None:

@@ -33,6 +33,9 @@ CAPTION_TOKENS = 128
 PREVIEW_BYTES = 3 * GIB
 """What a batch of previews takes beside graphs."""
 
+TIGHTER = 0.75
+"""What the largest batch may keep after it ran out of memory, as a share of what it kept."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -59,6 +62,8 @@ class Keeping:
         graph_tokens: the largest batch that may become a CUDA graph, whose activations stay taken between steps.
         lines: for the log.
         is_scarce: not everything is kept at the largest bucket, so nothing else should take much memory either.
+        tighter: (bytes that are there for activations, None where nobody knows) to the next tighter way to keep them;
+            None where the least is kept already.
     """
 
     run: RunBlock
@@ -66,6 +71,23 @@ class Keeping:
     graph_tokens: int
     lines: tuple[str, ...]
     is_scarce: bool
+    tighter: Callable[[int | None], Keeping | None]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What is trained, as far as keeping goes: the buckets smallest first, and plans by (budget, fused or not)."""
+
+    config: RunConfig
+    blocks: Sequence[nn.Module]
+    buckets: Sequence[Bucket]
+    is_fused: bool
+    plans: Callable[[int, bool], Callable[[int], LevelPlan]]
+
+    @property
+    def tokens(self) -> list[int]:
+        """Of a batch of each bucket."""
+        return [tokens_of(bucket, self.config) for bucket in self.buckets]
 
 
 def choose_keeping(
@@ -84,24 +106,48 @@ def choose_keeping(
     """
     sizes = model_sizes(cast(Any, transformer.config))
     blocks = list(cast(nn.ModuleList, transformer.get_submodule(ADAPTER_ROOT)))
-    budget = activation_budget(config, compute, num_trained)
-    limit = UNLIMITED if budget.num_bytes is None else budget.num_bytes
 
-    def plans(fused: bool) -> Callable[[int], LevelPlan]:
+    def plans(limit: int, fused: bool) -> Callable[[int], LevelPlan]:
         return planner(limit, len(blocks), bytes_of_block(config, compute, sizes, fused))
 
-    by_modules, chosen = plans(False), plans(is_fused)
     shown = sorted(set(buckets), key=lambda bucket: tokens_of(bucket, config))
-    largest = chosen(tokens_of(shown[-1], config))
-    graph_tokens = most_graph_tokens(budget, chosen, [tokens_of(bucket, config) for bucket in shown])
-    graphs = () if graph_tokens == UNLIMITED or not is_fused else (_graph_line(graph_tokens),)
+    return _within(activation_budget(config, compute, num_trained), _Trained(config, blocks, shown, is_fused, plans))
+
+
+def _within(budget: Budget, trained: _Trained, most_graphs: int = UNLIMITED) -> Keeping:
+    """What is kept with this budget."""
+    limit = UNLIMITED if budget.num_bytes is None else budget.num_bytes
+    chosen, tokens = trained.plans(limit, trained.is_fused), trained.tokens
+    graph_tokens = min(most_graphs, most_graph_tokens(budget, chosen, tokens))
+    graphs = () if graph_tokens == UNLIMITED or not trained.is_fused else (_graph_line(graph_tokens),)
+    largest = chosen(tokens[-1])
+
+    def tighter(room: int | None) -> Keeping | None:
+        less = min(int(largest.peak_bytes * TIGHTER), UNLIMITED if room is None else max(0, room))
+        if trained.plans(less, trained.is_fused)(tokens[-1]).levels == largest.levels:
+            return None
+        line = f"activations: {less / GIB:.1f} GiB from now on"
+        return _within(Budget(less, budget.room, line), trained, graph_tokens)
+
     return Keeping(
-        run=_runner(config, blocks, by_modules) if budget.num_bytes is not None else run_directly,
+        run=run_directly
+        if budget.num_bytes is None
+        else _runner(trained.config, trained.blocks, trained.plans(limit, False)),
         levels_at=levels_of(chosen),
         graph_tokens=graph_tokens,
-        lines=(*_lines(budget, shown, lambda bucket: chosen(tokens_of(bucket, config))), *graphs),
+        lines=(
+            *_lines(budget, trained.buckets, lambda bucket: chosen(tokens_of(bucket, trained.config))), *graphs,
+        ),
         is_scarce=not largest.keeps_everything,
-    )
+        tighter=tighter,
+    )  # fmt: skip
+
+
+def room_now(compute: Compute) -> int | None:
+    """Bytes that activations could take beside everything that lies on the device; None on the CPU."""
+    if compute.device.type != "cuda":
+        return None
+    return max(0, int((free_bytes(compute.device) - RESERVE_BYTES) * USABLE_SHARE))
 
 
 def activation_budget(config: RunConfig, compute: Compute, num_trained: int, taken: int = 0) -> Budget:

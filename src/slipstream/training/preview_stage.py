@@ -39,6 +39,10 @@ class PreviewStage:
     dtype: torch.dtype
     facts: Mapping[str, str]
 
+    def at_once(self, most: int) -> PreviewStage:
+        """The same with at most so many pictures in a batch."""
+        return replace(self, renderer=replace(self.renderer, max_batch=min(most, self.renderer.max_batch)))
+
     def draw(self) -> bool:
         """Draw every prompt at the state's step and renew the contact sheet; a set that is already there is kept.
 

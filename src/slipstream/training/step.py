@@ -21,6 +21,7 @@ from slipstream.training.device import sent
 from slipstream.training.draws import draw_step
 from slipstream.training.figures import Figures, StepResult
 from slipstream.training.optimizers import current_rate
+from slipstream.training.out_of_memory import whole_update
 
 MOST_SKIPS = 20
 """Updates in a row over `max_loss` after which training stops: the limit is wrong, or the run is."""
@@ -135,7 +136,8 @@ def _apply(state: TrainingState, norm: Tensor, max_grad_norm: float) -> None:
     """Clip, step, move the EMA."""
     if max_grad_norm:
         state.gradients.clip(norm, max_grad_norm)
-    state.optimizer.step()
+    with whole_update(state):
+        state.optimizer.step()
     if state.ema is not None:
         state.ema.update()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import torch
@@ -57,6 +57,10 @@ class ValidationStage:
     seed: int
     batch_size: int
     device: torch.device
+
+    def at_once(self, most: int) -> ValidationStage:
+        """The same with at most so many predictions in a batch."""
+        return replace(self, batch_size=min(most, self.batch_size))
 
     def measure(self) -> bool:
         """Measure at the state's step, once; False where a stop cut it short (a resumed run measures again)."""

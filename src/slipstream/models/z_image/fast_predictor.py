@@ -51,6 +51,18 @@ class FastPredictor:
         """Training batches of more tokens become no graphs, whose activations stay taken between steps."""
         self._most_tokens = tokens
 
+    @property
+    def has_graphs(self) -> bool:
+        """Whether predictions become graphs."""
+        return self._graphs is not None
+
+    def drop_graphs(self, *, for_good: bool = False) -> None:
+        """Free what graphs hold; `for_good` makes no new ones either."""
+        if self._graphs is not None:
+            self._graphs.clear()
+        if for_good:
+            self._graphs = None
+
     def __call__(self, noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
         """See the class."""
         contexts = [self._context(text) for text in texts]

@@ -49,8 +49,8 @@ class Graphs:
     def __init__(self, function: Callable[[Inputs, Any], Tensor], parameters: Sequence[nn.Parameter]) -> None:
         self._function = function
         self._parameters = list(parameters)
-        self._pools = (torch.cuda.graph_pool_handle(), torch.cuda.graph_pool_handle())
         self._known: OrderedDict[Hashable, _Forward | None] = OrderedDict()
+        self._pools = _new_pools()
         self._anchor: Tensor | None = None
         self.before_backward: Callable[[], None] = lambda: None
         self.generation = 0
@@ -74,6 +74,14 @@ class Graphs:
         if self._anchor is None:
             self._anchor = torch.zeros((), device=inputs[0].device, requires_grad=True)
         return _Replay.apply(self, entry, self._anchor)
+
+    def clear(self) -> None:
+        """Drop all graphs with the memory that they hold; a shape that comes up again is captured again.
+
+        No prediction may be waiting for its backward pass. The pools are new ones: a freed one takes no more graphs.
+        """
+        self._known.clear()
+        self._pools = _new_pools()
 
     def _entry(self, key: Hashable, inputs: Inputs, held: Any, trains: bool) -> _Forward | None:
         if key not in self._known:
@@ -107,6 +115,11 @@ class Graphs:
             found = torch.autograd.grad(output, self._parameters, d_output, allow_unused=True)
             _add(self._parameters, found)
         return _Pair(graph, static, output.detach(), held, backward, d_output)
+
+
+def _new_pools() -> tuple[Any, Any]:
+    """Of training predictions and of the others."""
+    return torch.cuda.graph_pool_handle(), torch.cuda.graph_pool_handle()
 
 
 def _add(parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]) -> None:
