@@ -61,7 +61,7 @@ class Case:
 
     def both_ways(self, linear: FusedLinear | FusedLinear8) -> tuple[Tensor, Tensor, list[Tensor]]:
         """(y, d_x, gradients)."""
-        CopyTable().run(linear.copies())
+        CopyTable(lasting=False).run(linear.copies())
         space = linear.input_space(ROWS)
         write(self.x, space)
         y, h = linear.forward(space)

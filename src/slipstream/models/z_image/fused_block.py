@@ -26,13 +26,15 @@ from slipstream.kernels.attention import Attend
 from slipstream.kernels.float8 import Multiply, Product
 from slipstream.kernels.row_output import Normed, RowOutput
 from slipstream.kernels.rows import row_operations
+from slipstream.memory.streaming import Space
 from slipstream.models.z_image.fused_linear import Beside
-from slipstream.models.z_image.fused_linear8 import JointLinear, joint_linear, products_of
+from slipstream.models.z_image.fused_linear8 import JointLinear, joint_linear, products_of, slot_bytes
 
 QKV = ("attention.to_q", "attention.to_k", "attention.to_v")
 OUT = ("attention.to_out.0",)
 UP = ("feed_forward.w1", "feed_forward.w3")
 DOWN = ("feed_forward.w2",)
+_GROUPS = (QKV, OUT, UP, DOWN)
 INTO_ATTENTION, AFTER_ATTENTION, INTO_FEED_FORWARD, AFTER_FEED_FORWARD = range(4)
 """Rows of a block's factors."""
 
@@ -87,15 +89,17 @@ class BlockMath:
 
 
 def fused_block(
-    block: Any, branches: Mapping[str, Beside], multiply: Multiply | None = None, *, keep_transposed: bool = True
-) -> FusedBlock:
+    block: Any, branches: Mapping[str, Beside], multiply: Multiply | None = None, *, keep_transposed: bool = True,
+    slot: Space | None = None,
+) -> FusedBlock:  # fmt: skip
     """A `ZImageTransformerBlock` with its branches by linear name (`attention.to_q`); its linears become views.
 
-    `multiply` and `keep_transposed` are for float8 linears: see `fused_linear8`.
+    `multiply` and `keep_transposed` are for float8 linears: see `fused_linear8`. With a `slot` the linears stay as they
+    are, and their weights visit it.
     """
 
     def fused(names: tuple[str, ...]) -> JointLinear:
-        return joint_linear(*_members(block, branches, names), multiply, keep_transposed=keep_transposed)
+        return joint_linear(*_members(block, branches, names), multiply, keep_transposed=keep_transposed, slot=slot)
 
     norms = (block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2)
     return FusedBlock(
@@ -107,8 +111,12 @@ def fused_block(
 
 def products_of_block(block: Any, branches: Mapping[str, Beside]) -> list[Product]:
     """The matrix products of a block's training step: forward and backward of each of its four joint linears."""
-    groups = (QKV, OUT, UP, DOWN)
-    return [product for names in groups for product in products_of(*_members(block, branches, names))]
+    return [product for names in _GROUPS for product in products_of(*_members(block, branches, names))]
+
+
+def slot_bytes_of_block(block: Any, branches: Mapping[str, Beside]) -> int:
+    """Memory of a slot that the block's weights can visit."""
+    return sum(slot_bytes(*_members(block, branches, names)) for names in _GROUPS)
 
 
 def _members(

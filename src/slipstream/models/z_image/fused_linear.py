@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from slipstream.kernels.copies import Copy
 from slipstream.kernels.row_output import Normed, RowOutput
+from slipstream.memory.streaming import Piece, Space
 
 RANK_MULTIPLE = 64
 
@@ -75,19 +77,30 @@ class Place:
 class FusedLinear:
     """Linears without bias that share their input, each with any number of branches.
 
-    The linears' weights become views of the joint matrix, so nothing is held twice and they work as before.
+    The linears' weights become views of the joint matrix, so nothing is held twice and they work as before. With a
+    `slot` the weights stay where they are and visit the slot (`memory.streaming`), which holds the joint matrix; what
+    of it belongs to the branches waits beside it on the device and has to follow the weights (`edges`).
     """
 
-    def __init__(self, linears: Sequence[nn.Linear], beside: Sequence[Beside]) -> None:
+    def __init__(self, linears: Sequence[nn.Linear], beside: Sequence[Beside], slot: Space | None = None) -> None:
         first = linears[0].weight
         self.num_inputs = first.shape[1]
         self.num_outputs = sum(linear.out_features for linear in linears)
         self.places = places_of(linears, beside)
         self.trained_ranks, padded = ranks_of(self.places)
         shape = (self.num_outputs + padded, self.num_inputs + padded)
-        self.joint = torch.zeros(shape, dtype=first.dtype, device=first.device)
+        self._pieces: list[Piece] = []
+        if slot is None:
+            self.joint = torch.zeros(shape, dtype=first.dtype, device=first.device)
+            self._current = self._down_PK, self._up_NP
+        else:
+            self.joint = slot.tensor(shape, first.dtype)
+            self._current = torch.zeros_like(self._down_PK), torch.zeros_like(self._up_NP)
         for linear, stop in zip(linears, accumulate(linear.out_features for linear in linears), strict=True):
             view = self.joint[stop - linear.out_features : stop, : self.num_inputs]
+            if slot is not None:
+                self._pieces.append(Piece(partial(getattr, linear, "weight"), view))
+                continue
             view.copy_(linear.weight.detach())
             linear.weight = nn.Parameter(view, requires_grad=False)
 
@@ -105,13 +118,18 @@ class FusedLinear:
         return self.joint[: self.num_outputs, self.num_inputs :]
 
     def copies(self) -> list[Copy]:
-        """What brings the joint matrix up to date with the branches and their switches."""
-        found = []
-        for place in self.places:
-            branch = place.branch
-            found.append(Copy(branch.a, self._down_PK[place.ranks], 1.0))
-            found.append(Copy(branch.b, self._up_NP[place.rows, place.ranks], place.factor))
-        return found
+        """What brings the joint matrix, or what waits beside it, up to date with the branches and their switches."""
+        return branch_copies(self.places, *self._current)
+
+    def pieces(self) -> list[Piece]:
+        """What a slot has to be filled with before it is read; none without a slot."""
+        return self._pieces
+
+    def edges(self) -> list[Copy]:
+        """What writes the branches beside weights that just came into the slot; none without a slot."""
+        down_PK, up_NP = self._current
+        moves = bool(self._pieces) and bool(self.places)
+        return [Copy(down_PK, self._down_PK, 1.0), Copy(up_NP, self._up_NP, 1.0)] if moves else []
 
     def input_space(self, rows: int) -> RowOutput:
         """Empty (R, K + P) rows whose first K columns are the input's place."""
@@ -146,6 +164,16 @@ class FusedLinear:
         """Gradients of `trained` after `backward_input`, in their dtypes; x (R, K) is the input."""
         d_h = space.whole[:, self.num_outputs :]
         return branch_gradients(self.places, space.dense, d_h[:, : self.trained_ranks], x, h_RP)
+
+
+def branch_copies(places: Sequence[Place], down_PK: Tensor, up_NP: Tensor) -> list[Copy]:
+    """A and B of every branch, B times its factor, into their places of the joint ones."""
+    found = []
+    for place in places:
+        branch = place.branch
+        found.append(Copy(branch.a, down_PK[place.ranks], 1.0))
+        found.append(Copy(branch.b, up_NP[place.rows, place.ranks], place.factor))
+    return found
 
 
 def branch_gradients(

@@ -16,6 +16,7 @@ Shape legend: R rows (batch times tokens), K inputs, N outputs of all members, P
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, cast
 
@@ -25,7 +26,15 @@ from torch import Tensor, nn
 from slipstream.kernels.copies import Copy
 from slipstream.kernels.float8 import Multiply, Product
 from slipstream.kernels.row_output import Normed, RowOutput
-from slipstream.models.z_image.fused_linear import Beside, FusedLinear, branch_gradients, places_of, ranks_of
+from slipstream.memory.streaming import Piece, Space, space_bytes
+from slipstream.models.z_image.fused_linear import (
+    Beside,
+    FusedLinear,
+    branch_copies,
+    branch_gradients,
+    places_of,
+    ranks_of,
+)
 from slipstream.precision.linear import QuantizedLinear
 
 
@@ -40,27 +49,36 @@ class FusedLinear8:
         multiply: the product (`kernels.float8`).
         keep_transposed: hold the codes a second time, transposed: float8 tensor cores read both operands along the
             sum, which goes over N in the backward pass. Without it they are transposed at every use.
+        slot: the codes stay where they are and visit this memory (`memory.streaming`); they are transposed at every
+            use, since a second copy would have to come from the host or take a slot twice as large.
     """
 
     def __init__(
         self, linears: Sequence[QuantizedLinear], beside: Sequence[Beside], multiply: Multiply, *,
-        keep_transposed: bool = True,
+        keep_transposed: bool = True, slot: Space | None = None,
     ) -> None:  # fmt: skip
         self.num_inputs = linears[0].in_features
         self.num_outputs = sum(linear.out_features for linear in linears)
         self.multiply = multiply
         self.places = places_of(linears, beside)
         self.trained_ranks, padded = ranks_of(self.places)
-        dtype, device = linears[0].dtype, linears[0].device
+        dtype, device = linears[0].dtype, linears[0].device if slot is None else slot.device
         self._down_PK = torch.zeros(padded, self.num_inputs, dtype=dtype, device=device)
         self._up_NP = torch.zeros(self.num_outputs, padded, dtype=dtype, device=device)
-        self.codes, scale = (torch.cat([linear.packed[name] for linear in linears]) for name in ("codes", "scale"))
-        self.columns = scale.flatten().float()
+        codes, scales = ([linear.packed[name] for linear in linears] for name in ("codes", "scale"))
+        shape = self.num_outputs, self.num_inputs
+        self.codes = torch.cat(codes) if slot is None else slot.tensor(shape, codes[0].dtype)
+        self.columns = torch.cat(scales).flatten().to(device, torch.float32)
         self._ones = torch.ones(self.num_inputs, dtype=torch.float32, device=device)
-        self._transposed = self.codes.T.contiguous() if keep_transposed else None
+        self._transposed = self.codes.T.contiguous() if keep_transposed and slot is None else None
+        self._pieces: list[Piece] = []
         for linear, stop in zip(linears, accumulate(linear.out_features for linear in linears), strict=True):
             rows = slice(stop - linear.out_features, stop)
-            linear.codes, linear.scale = self.codes[rows], self.columns[rows].unsqueeze(1)
+            linear.scale = self.columns[rows].unsqueeze(1)
+            if slot is None:
+                linear.codes = self.codes[rows]
+            else:
+                self._pieces.append(Piece(partial(getattr, linear, "codes"), self.codes[rows]))
 
     @property
     def trained(self) -> list[Tensor]:
@@ -69,12 +87,15 @@ class FusedLinear8:
 
     def copies(self) -> list[Copy]:
         """What brings the joint A and B up to date with the branches and their switches."""
-        found = []
-        for place in self.places:
-            branch = place.branch
-            found.append(Copy(branch.a, self._down_PK[place.ranks], 1.0))
-            found.append(Copy(branch.b, self._up_NP[place.rows, place.ranks], place.factor))
-        return found
+        return branch_copies(self.places, self._down_PK, self._up_NP)
+
+    def pieces(self) -> list[Piece]:
+        """What a slot has to be filled with before it is read; none without a slot."""
+        return self._pieces
+
+    def edges(self) -> list[Copy]:
+        """Nothing: the branches are apart from the codes."""
+        return []
 
     def input_space(self, rows: int) -> RowOutput:
         """Empty (R, K) rows, and as many codes."""
@@ -124,20 +145,29 @@ JointLinear = FusedLinear | FusedLinear8
 
 def joint_linear(
     linears: Sequence[nn.Module], beside: Sequence[Beside], multiply: Multiply | None, *,
-    keep_transposed: bool = True,
+    keep_transposed: bool = True, slot: Space | None = None,
 ) -> JointLinear:  # fmt: skip
-    """The linears as one: in float8 where they are kept so and a float8 product is there.
+    """The linears as one: in float8 where they are kept so and a float8 product is there; visiting a slot if there is.
 
     Raises:
         TypeError: the linears are of several kinds, or packed in a way that no product here multiplies.
     """
     if all(isinstance(linear, nn.Linear) for linear in linears):
-        return FusedLinear([cast(nn.Linear, linear) for linear in linears], beside)
+        return FusedLinear([cast(nn.Linear, linear) for linear in linears], beside, slot)
     packed = [linear for linear in linears if isinstance(linear, QuantizedLinear) and linear.scheme.name == "float8"]
     if len(packed) < len(linears) or multiply is None:
         kinds = sorted({type(linear).__name__ for linear in linears})
         raise TypeError(f"linears of one input as {', '.join(kinds)}: expected all dense, or all float8 and a product")
-    return FusedLinear8(packed, beside, multiply, keep_transposed=keep_transposed)
+    return FusedLinear8(packed, beside, multiply, keep_transposed=keep_transposed, slot=slot)
+
+
+def slot_bytes(linears: Sequence[Any], beside: Sequence[Beside]) -> int:
+    """What such linears take of a slot."""
+    outputs, inputs = sum(linear.out_features for linear in linears), linears[0].in_features
+    if isinstance(linears[0], QuantizedLinear):
+        return space_bytes(outputs * inputs * linears[0].packed["codes"].itemsize)
+    _, ranks = ranks_of(places_of(linears, beside))
+    return space_bytes((outputs + ranks) * (inputs + ranks) * linears[0].weight.itemsize)
 
 
 def products_of(linears: Sequence[Any], beside: Sequence[Beside]) -> list[Product]:

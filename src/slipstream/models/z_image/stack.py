@@ -36,6 +36,7 @@ from slipstream.models.z_image.fused_linear import Beside
 from slipstream.models.z_image.keeping import Shelved, shelve, unshelve
 from slipstream.models.z_image.layout import Rotary
 from slipstream.models.z_image.modulation import FusedModulation, modulation_of
+from slipstream.models.z_image.streamed import NO_STREAMING, Streaming, Way, stream_blocks
 
 
 class BlockStack:
@@ -48,16 +49,20 @@ class BlockStack:
         levels_at: what each block keeps for the backward pass, by shape; everything where it is left out.
         multiply: the product of float8 linears (`kernels.float8`); needed where the blocks' linears are kept so.
         keep_transposed: hold float8 codes a second time, transposed, for the backward pass.
+        streaming: which blocks' weights stay where they are, in host memory, and visit the device.
     """
 
     def __init__(
         self, blocks: Sequence[Any], branches: Sequence[Mapping[str, Beside]], attend: Attend, *,
         levels_at: LevelsAt | None = None, multiply: Multiply | None = None, keep_transposed: bool = True,
+        streaming: Streaming = NO_STREAMING,
     ) -> None:  # fmt: skip
+        slots = streaming.slots(blocks, branches)
         self.blocks = [
-            fused_block(block, beside, multiply, keep_transposed=keep_transposed)
-            for block, beside in zip(blocks, branches, strict=True)
+            fused_block(block, beside, multiply, keep_transposed=keep_transposed, slot=slots(number))
+            for number, (block, beside) in enumerate(zip(blocks, branches, strict=True))
         ]
+        self.streamed = stream_blocks(streaming, self.blocks)
         self.math = BlockMath(int(blocks[0].attention.heads), float(blocks[0].attention_norm1.eps), attend)
         self.levels_at = levels_at or same_level("everything", len(self.blocks))
         self.norms_N4D = torch.stack([block.norms_4D for block in self.blocks])
@@ -82,7 +87,7 @@ class BlockStack:
         factors = self._factors(time_BD)
         if torch.is_grad_enabled() and (self.trained or x_BSD.requires_grad or factors.requires_grad):
             return _Stack.apply(self, math, x_BSD.contiguous(), factors, cos, sin, *self.trained)
-        return _run(self, math, x_BSD.contiguous(), factors, cos, sin, lambda kept: None)
+        return _run(self, math, x_BSD.contiguous(), factors, cos, sin, lambda kept: None, "round")
 
     def refresh(self) -> None:
         """Take over the branches' present values and switches."""
@@ -100,7 +105,7 @@ class BlockStack:
 
     @property
     def fits_graphs(self) -> bool:
-        """Whether what it reads stays where it is from call to call."""
+        """Whether what it reads of scales and gates stays where it is from call to call."""
         return isinstance(self._modulation, FusedModulation)
 
     def factors(self) -> tuple[float, ...]:
@@ -116,13 +121,15 @@ class BlockStack:
 
 def _run(
     stack: BlockStack, math: BlockMath, x: Tensor, factors: Tensor, cos: Tensor, sin: Tensor,
-    keep: Callable[[Kept], None],
+    keep: Callable[[Kept], None], way: Way,
 ) -> Tensor:  # fmt: skip
     """The blocks one after the other; `keep` gets what each backward pass needs."""
-    blocks = stack.blocks
+    blocks, streamed = stack.blocks, stack.streamed
     entry, space = enter_block(math, blocks[0], x, factors[0])
     for number in range(len(blocks)):
+        streamed.arrive(number, way)
         kept = keep_block(math, blocks[number], entry, space, factors[number], cos, sin)
+        streamed.leave(number)
         if number + 1 < len(blocks):
             entry, space = cross_blocks(math, kept, factors[number], blocks[number + 1], factors[number + 1])
         else:
@@ -141,7 +148,10 @@ class _Stack(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         shelves: list[Shelved] = []
         levels = stack.levels_at(*x.shape[:2])
-        x = _run(stack, math, x, factors, cos, sin, lambda kept: shelves.append(shelve(levels[len(shelves)], kept)))
+        x = _run(
+            stack, math, x, factors, cos, sin, lambda kept: shelves.append(shelve(levels[len(shelves)], kept)),
+            "forward",
+        )  # fmt: skip
         ctx.stack, ctx.math, ctx.shelves = stack, math, shelves
         ctx.save_for_backward(factors, cos, sin)
         return x
@@ -149,12 +159,13 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         ctx.stack.settle()
-        math, blocks = ctx.math, ctx.stack.blocks
+        math, blocks, streamed = ctx.math, ctx.stack.blocks, ctx.stack.streamed
         factors, cos, sin = ctx.saved_tensors
         _, _, wants_input, wants_factors, *_ = ctx.needs_input_grad
         d_factors = torch.empty_like(factors) if wants_factors else None
         d_own: list[Tensor | None] = [None] * len(blocks) if d_factors is None else list(d_factors)
         number = len(blocks) - 1
+        streamed.arrive(number, "backward")
         kept = unshelve(math, blocks[number], ctx.shelves.pop(), factors[number], cos, sin)
         d_x = gradients[0].contiguous()
         d_down = leave_block_backward(math, blocks[number], kept, d_x, factors[number], d_own[number])
@@ -164,9 +175,11 @@ class _Stack(torch.autograd.Function):
                 math, blocks[number], kept, d_x, d_down, factors[number], d_own[number], cos, sin,
                 to_entry=number > 0 or wants_input or wants_factors,
             )  # fmt: skip
+            streamed.leave(number)
             found.append(reached.branches)
             entry = kept.entry
             if number > 0:
+                streamed.arrive(number - 1, "backward")
                 kept = unshelve(math, blocks[number - 1], ctx.shelves.pop(), factors[number - 1], cos, sin)
                 d_x, d_down = cross_blocks_backward(
                     math, blocks[number - 1], kept, entry, reached, factors[number - 1], d_own[number - 1],
