@@ -176,6 +176,33 @@ def without_lora(case: Case) -> tuple[Tensor, None]:
     return stream, None
 
 
+@pytest.mark.parametrize("lengths", [(20, 20), (20, 60)], ids=str)
+def test_a_lora_on_the_captions_branch_is_trained_and_switched(fresh_transformer, lengths):
+    targets = select_targets(fresh_transformer, ("layers", "context_refiner"), ("to_q", "w2"))
+    lora = inject_lora(fresh_transformer, targets, rank=4, alpha=8.0, seed=1)
+    generator = torch.Generator().manual_seed(5)
+    for parameter in lora.parameters():
+        nn.init.normal_(parameter, std=0.05, generator=generator)
+    noisy, sigma = torch.randn(2, 16, 8, 12, generator=generator), torch.tensor([0.2, 0.9])
+    width = fresh_transformer.cap_embedder[0].weight.shape[0]
+    texts = [torch.randn(length, width, generator=generator) for length in lengths]
+
+    def both(predict) -> tuple[list[Tensor], list[Tensor]]:
+        velocity = predict(noisy, sigma, texts)
+        gradients = torch.autograd.grad(velocity.square().sum(), lora.parameters())
+        with torch.no_grad(), lora.disabled():
+            return [velocity.detach(), predict(noisy, sigma, texts)], list(gradients)
+
+    expected, gradients = both(predictor(fresh_transformer))
+    stacks = [
+        BlockStack(blocks, [branches_of(block) for block in blocks], plain_attention)
+        for blocks in (list(fresh_transformer.noise_refiner), list(fresh_transformer.layers))
+    ]
+    found, own = both(FastPredictor(fresh_transformer, *stacks, None, keep_contexts=False))
+    assert agree(found, expected, 1e-5)
+    assert agree(own, gradients, 1e-4)
+
+
 def test_the_cpu_trains_module_by_module_and_says_so(fresh_transformer):
     names = select_targets(fresh_transformer, "layers", TARGETS)
     lora = inject_lora(fresh_transformer, names, rank=4, alpha=8.0, seed=1)

@@ -36,7 +36,7 @@ def test_the_cpu_emulates_them_on_the_fast_path_when_asked(transformer):
     lora = lora_on(transformer, "to_q", "w2")
     path, lines = fast_path(transformer, lora, CPU, float8=True)
     assert all(isinstance(linear, FusedLinear8) for block in path.stack.blocks for linear in block.linears)
-    assert "float8 products: emulated on the cpu, which is slow" in lines
+    assert "float8 products: emulated on the CPU, which is slow" in lines
     assert any("held transposed too" in line for line in lines)
     assert path.kernels == Kernels("torch", {})
 
@@ -46,6 +46,25 @@ def test_without_them_float8_weights_train_module_by_module(transformer):
     path, (line,) = fast_path(transformer, lora, CPU)
     assert path is None
     assert line.startswith("blocks: module by module")
+
+
+def test_captions_are_refined_at_every_step_where_a_branch_lies_outside_of_the_fused_blocks(transformer):
+    names = select_targets(transformer, ("layers", "context_refiner"), ("to_q",))
+    lora = inject_lora(transformer, names, rank=4, alpha=4.0, seed=1)
+    path, lines = fast_path(transformer, lora, CPU, float8=True)
+    assert any(line.startswith("captions: refined anew at every step (context_refiner.0") for line in lines)
+    text = torch.randn(20, transformer.cap_embedder[0].weight.shape[0])
+    path.predict(torch.randn(1, 16, 8, 8), torch.tensor([0.5]), [text]).sum().backward()
+    learned = [name for name, parameter in lora.named_parameters() if name.endswith(".b") and parameter.grad.any()]
+    assert any(name.startswith("context_refiner") for name in learned)
+
+
+def test_weights_in_another_scheme_are_refused_also_where_no_branch_sits_beside_them(tiny):
+    transformer = replace(tiny.family, transformer_scheme="int8").load_transformer()
+    lora = lora_on(transformer, "adaLN_modulation.0")
+    path, (line,) = fast_path(transformer, lora, CPU, float8=True)
+    assert path is None
+    assert "quantized and not multiplied in float8" in line
 
 
 @pytest.fixture
@@ -82,7 +101,7 @@ def test_the_log_names_the_products(setting):
     assert prepare_transformer(settings, reporter).fast is not None
     text = run.log.read_text()
     assert "blocks: fused" in text
-    assert "float8 products: emulated on the cpu" in text
+    assert "float8 products: emulated on the CPU" in text
     assert any("products of the blocks' linears: float8" in line for line in settings.describe())
 
 
@@ -128,3 +147,12 @@ def test_the_fastest_is_taken_at_every_shape_and_kept_when_known(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     with pytest.raises(RuntimeError, match="no float8 product runs on a GPU"):
         float8.fastest_float8(CPU, products, [100])
+
+
+def test_float8_chosen_by_itself_says_so_where_the_blocks_are_not_fused(setting):
+    settings, reporter, run = setting("target.dropout=0.5")
+    settings = replace(settings, compute=replace(settings.compute, float8_products=True))
+    assert prepare_transformer(settings, reporter).fast is None
+    text = run.log.read_text()
+    assert "products of the blocks' linears: float32 after all, since float8 needs the fused blocks" in text
+    assert text.count("attention: ") == 1

@@ -20,6 +20,9 @@ from slipstream.core.quiet import quiet_imports
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(query, key, value), each (B, H, S, E), to (B, H, S, E); no mask."""
 
+PLAIN_LINE = "attention: torch scaled_dot_product_attention, which chooses its kernel by itself"
+"""What a log says where nothing was timed."""
+
 _BACKENDS = {
     "cuDNN": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION,
     "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,

@@ -105,7 +105,9 @@ def chosen_float8(
     if device.type == "cuda":
         return fastest_float8(device, products, rows, known)
     return ChosenFloat8(
-        partial(reference_multiply, dtype=dtype), {}, f"float8 products: emulated on the {device.type}, which is slow"
+        partial(reference_multiply, dtype=dtype),
+        {},
+        f"float8 products: emulated on the {device.type.upper()}, which is slow",
     )
 
 

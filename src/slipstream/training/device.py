@@ -61,7 +61,6 @@ def choose_compute(device: str, transformer: str, text_encoder: str, compute_dty
     reasons = (
         f"device: {_device_name(chosen)} ({why})",
         *(f"precision of the {part}: {precision.reason}" for part, precision in parts.items()),
-        f"attention: torch scaled_dot_product_attention ({_attention_kernel(chosen)})",
     )
     main, text = parts.values()
     products, because = choose_products(compute_dtype, main, chosen)
@@ -91,10 +90,6 @@ def choose_products(asked: str, transformer: Precision, device: torch.device) ->
             fix="leave it at auto: the float8 weights are then multiplied in bf16.",
         )  # fmt: skip
     return True, ("products of the blocks' linears: float8 (as set in quantization)",)
-
-
-def _attention_kernel(device: torch.device) -> str:
-    return "kernel chosen by torch for this GPU; fused blocks name theirs" if device.type == "cuda" else "CPU kernel"
 
 
 def _choose_device(asked: str) -> tuple[torch.device, str]:

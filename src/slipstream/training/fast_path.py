@@ -16,6 +16,7 @@ from slipstream.kernels.attention import ChosenAttention, fastest_attention, pla
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
 from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.stack import BlockStack
+from slipstream.precision.linear import QuantizedLinear
 from slipstream.training.float8_path import float8_path, is_float8
 from slipstream.training.keeping import Keeping
 
@@ -83,13 +84,17 @@ def fast_path(
     )  # fmt: skip
     before, main = stack(refiner, branches[0]), stack(blocks, branches[1])
     release_memory()  # the linears' first weights, which the joint matrices replaced
-    against = _obstacle_to_graphs(transformer, device, before, main)
-    predict = FastPredictor(transformer, before, main, lora.parameters() if against is None else None)
+    outside = _outside(transformer)
+    against = _obstacle_to_graphs(outside, device, before, main)
+    predict = FastPredictor(
+        transformer, before, main, lora.parameters() if against is None else None, keep_contexts=outside is None
+    )
     graphs = (
         "CUDA graphs: one per shape, from its second batch on" if against is None else f"CUDA graphs: none ({against})"
     )
     return FastPath(main, predict, Kernels(chosen.name, {} if packed is None else packed.chosen.names)), [
         "blocks: fused, with a backward pass by hand", chosen.line, *(() if packed is None else packed.lines), graphs,
+        *(() if outside is None else (f"captions: refined anew at every step ({outside} has a branch)",)),
     ]  # fmt: skip
 
 
@@ -104,17 +109,20 @@ def _attention(device: torch.device, heads: int, width: int, known: str | None) 
     return fastest_attention(device, torch.bfloat16, heads=heads, width=width, tokens=TOKENS, known=known)
 
 
-def _obstacle_to_graphs(transformer: nn.Module, device: torch.device, *stacks: BlockStack) -> str | None:
+def _outside(transformer: nn.Module) -> str | None:
+    """Name of a linear outside of the fused blocks with a branch, which may be trained or switched; None if none."""
+    fused = {name for name, _ in _hosts(transformer)}
+    parts = transformer.named_modules()
+    return next((name for name, part in parts if isinstance(part, AdaptedLinear) and name not in fused), None)
+
+
+def _obstacle_to_graphs(outside: str | None, device: torch.device, *stacks: BlockStack) -> str | None:
     """What keeps predictions from being captured, or None."""
     if device.type != "cuda":
         return "no CUDA"
     if not all(stack.fits_graphs for stack in stacks):
         return "adaLN has several branches, or not in every block"
-    fused = {name for name, _ in _hosts(transformer)}
-    outside = [
-        name for name, part in transformer.named_modules() if isinstance(part, AdaptedLinear) and name not in fused
-    ]
-    return f"{outside[0]} has a branch outside of the fused blocks" if outside else None
+    return f"{outside} has a branch outside of the fused blocks" if outside is not None else None
 
 
 def _obstacle(transformer: nn.Module, device: torch.device, float8: bool) -> str | None:
@@ -123,9 +131,11 @@ def _obstacle(transformer: nn.Module, device: torch.device, float8: bool) -> str
         return "fused blocks need a CUDA GPU"
     if device.type == "cuda" and next(transformer.parameters()).dtype != torch.bfloat16:
         return "fused blocks compute in bf16, the weights are not"
+    for root in FUSED:
+        for part in transformer.get_submodule(root).modules():
+            if isinstance(part, QuantizedLinear) and not (float8 and is_float8(part)):
+                return "the weights are quantized and not multiplied in float8"
     for name, host in _hosts(transformer):
-        if not isinstance(host.base, nn.Linear) and not (float8 and is_float8(host.base)):
-            return "the weights are quantized and not multiplied in float8"
         for module in host.branches.values():
             branch = cast(Branch, module)
             if not isinstance(branch, LowRank) or branch.minus_start:

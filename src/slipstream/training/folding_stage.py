@@ -51,7 +51,7 @@ def fold_adapter(
         packs.fold_into(branches)
         folded.append(packs)
         needed += packs.num_bytes
-    where = "the GPU" if keep_on.type == device.type else "host memory"
+    where = "the GPU" if keep_on.type == "cuda" else "host memory"
     how = "before they were packed, " if packed else ""
     return replace(adapter, folded=tuple(folded)), (
         f"training adapter: added into the weights ({how}it costs no time; {needed / 2**30:.1f} GiB of weights without "

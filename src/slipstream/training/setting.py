@@ -77,7 +77,7 @@ class Setting:
         return BucketSampler(self.dataset, self.config.training.batch_size, self.config.job.seed)
 
     def describe(self) -> list[str]:
-        """One line per choice: model parts, adapter, device, precision, attention."""
+        """One line per choice: model parts, adapter, device, precision."""
         facts = VARIANTS[self.config.model.variant]
         lines = [f"model: {self.config.model.name_or_path} ({facts.label})"]
         lines += [f"  {line}" for line in self.model.describe()]

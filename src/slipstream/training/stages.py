@@ -17,6 +17,7 @@ from slipstream.data.crops import View
 from slipstream.data.dataset import Example
 from slipstream.data.encode import count_missing_captions, count_missing_latents, encode_captions, encode_latents
 from slipstream.data.loader import cached_features, cached_latents, fresh_latents
+from slipstream.kernels.attention import PLAIN_LINE
 from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
@@ -141,6 +142,8 @@ def prepare_transformer(
     )  # fmt: skip
     if fast is not None:
         fast.keep(keeping)
+    if fast is None:
+        lines += lines_by_modules(setting)
     for line in (*lines, *keeping.lines):
         reporter.log(line)
     if fast is None and setting.config.quantization.compute_dtype == "float8":
@@ -149,6 +152,14 @@ def prepare_transformer(
             fix="leave it at auto, which multiplies in bf16 then, or train a plain LoRA without dropout.",
         )  # fmt: skip
     return Adapted(transformer, adapter, lora, fast, keeping)
+
+
+def lines_by_modules(setting: Setting) -> list[str]:
+    """What the blocks compute with where they are not fused."""
+    if not setting.compute.float8_products:
+        return [PLAIN_LINE]
+    dtype = str(setting.compute.transformer_dtype).removeprefix("torch.")
+    return [PLAIN_LINE, f"products of the blocks' linears: {dtype} after all, since float8 needs the fused blocks"]
 
 
 def quantization_lines(transformer: nn.Module, scheme: str | None) -> list[str]:

@@ -69,6 +69,7 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     Raises:
         SlipstreamError: the model or a LoRA is missing or does not fit.
     """
+    from slipstream.kernels.attention import PLAIN_LINE
     from slipstream.previews.drawing import draw
     from slipstream.previews.png import save_png
     from slipstream.training.device import choose_compute
@@ -78,7 +79,7 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
 
     _make_folder(request.out)
     compute = choose_compute(request.device, request.transformer_dtype, request.text_encoder_dtype)
-    for line in compute.reasons:
+    for line in (*compute.reasons, PLAIN_LINE):
         log(line)
     model = settle_model(request.model, request.extras_from, compute, _told_by(log))
     prompts = _pictures(request)

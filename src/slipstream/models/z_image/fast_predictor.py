@@ -24,15 +24,19 @@ class FastPredictor:
     """(noisy_BCHW, sigma_B, caption features (tokens, T) per sample) -> velocity_BCHW in fp32.
 
     Args:
-        transformer: frozen; embedders and refiners have no branches that are trained or switched.
+        transformer: frozen.
         refiner, main: its `noise_refiner` and its `layers`.
         parameters: what is trained, for the graphs; None runs without graphs.
+        keep_contexts: whether what the model makes of a caption is computed once: no branch that is trained or
+            switched may lie outside of `noise_refiner` and `layers` then, nor where there are graphs.
     """
 
     def __init__(
-        self, transformer: nn.Module, refiner: BlockStack, main: BlockStack, parameters: Sequence[nn.Parameter] | None
-    ) -> None:
+        self, transformer: nn.Module, refiner: BlockStack, main: BlockStack,
+        parameters: Sequence[nn.Parameter] | None, *, keep_contexts: bool = True,
+    ) -> None:  # fmt: skip
         self._transformer = transformer
+        self._keeps_contexts = keep_contexts
         self._stacks = Stacks(refiner, main)
         self._both = refiner, main
         weight = next(transformer.parameters())
@@ -45,7 +49,7 @@ class FastPredictor:
 
     def without_graphs(self) -> FastPredictor:
         """The same prediction, every kernel launched by itself."""
-        return FastPredictor(self._transformer, *self._both, None)
+        return FastPredictor(self._transformer, *self._both, None, keep_contexts=self._keeps_contexts)
 
     def limit_graphs(self, tokens: int) -> None:
         """Training batches of more tokens become no graphs, whose activations stay taken between steps."""
@@ -65,10 +69,7 @@ class FastPredictor:
 
     def __call__(self, noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
         """See the class."""
-        contexts = [self._context(text) for text in texts]
-        context = pad_sequence(contexts, batch_first=True)
-        lengths = tuple(map(len, contexts))
-        layout = layout_for(self._transformer, noisy_BCHW, TextBatch(context, lengths))
+        context, layout = self._contexts_of(texts, noisy_BCHW)
         inputs = noisy_BCHW, sigma_B.float(), context
         trains = torch.is_grad_enabled()
         if not trains:
@@ -89,6 +90,16 @@ class FastPredictor:
         latents = noisy_BCHW.to(self._dtype)
         output = network_output(self._transformer, latents, 1 - sigma_B, context_BLD, layout, stacks=self._stacks)
         return -output.float()
+
+    def _contexts_of(self, texts: list[Tensor], noisy_BCHW: Tensor) -> tuple[Tensor, StreamLayout]:
+        """((B, L, D) of the captions, the layout of the batch)."""
+        if not self._keeps_contexts:
+            batch = TextBatch.of(texts, self._device, self._dtype)
+            layout = layout_for(self._transformer, noisy_BCHW, batch)
+            return context_tokens(self._transformer, batch.hidden_BLT, batch.is_text_BL, layout), layout
+        contexts = [self._context(text) for text in texts]
+        context = pad_sequence(contexts, batch_first=True)
+        return context, layout_for(self._transformer, noisy_BCHW, TextBatch(context, tuple(map(len, contexts))))
 
     @torch.no_grad()
     def _context(self, text: Tensor) -> Tensor:
