@@ -154,5 +154,5 @@ def test_float8_chosen_by_itself_says_so_where_the_blocks_are_not_fused(setting)
     settings = replace(settings, compute=replace(settings.compute, float8_products=True))
     assert prepare_transformer(settings, reporter).fast is None
     text = run.log.read_text()
-    assert "products of the blocks' linears: float32 after all, since float8 needs the fused blocks" in text
+    assert "products of the blocks' linears: fp32 after all, since float8 needs the fused blocks" in text
     assert text.count("attention: ") == 1

@@ -132,18 +132,6 @@ def decode_grey(data: bytes, path: Path) -> Image.Image:
     return _turned(image.convert("L"), turn)
 
 
-def image_size(path: Path) -> ImageSize:
-    """The picture's size without decoding its pixels.
-
-    Raises:
-        ImageError: as for `read_image`, as far as the file's header shows it.
-    """
-    with _open(read_file(path), path) as image:
-        width, height = image.size
-        sideways = _orientation(image) >= 5
-    return ImageSize(height, width) if sideways else ImageSize(width, height)
-
-
 def _load(data: bytes, path: Path, side: int | None = None) -> tuple[Image.Image, Image.Transpose | None, ImageSize]:
     """The decoded picture, the turn that makes it upright, and its full size once upright.
 

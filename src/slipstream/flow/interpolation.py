@@ -14,8 +14,3 @@ def interpolate(clean_BCHW: Tensor, noise_BCHW: Tensor, sigma_B: Tensor) -> Tens
 def velocity_target(clean_BCHW: Tensor, noise_BCHW: Tensor) -> Tensor:
     """d noisy / d sigma = noise - clean, the same at every level."""
     return noise_BCHW - clean_BCHW
-
-
-def clean_estimate(noisy_BCHW: Tensor, velocity_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
-    """The clean picture a velocity implies: noisy - sigma velocity."""
-    return noisy_BCHW - sigma_B.view(-1, 1, 1, 1) * velocity_BCHW

@@ -68,10 +68,10 @@ def objective_terms(
         unconditional = original([_given(model.blank_text, "the blank prompt")] * len(texts))
         target = contrasted_target(target, unconditional, settings.contrastive_guidance_scale)
     if any(batch.prior):
-        target = prior_target(target, original(texts), batch.prior)
+        target = prior_target(target, original(texts), _per_sample(batch.prior, device))
     if settings.differential_guidance_scale is not None:
         target = guided_target(prediction, target, settings.differential_guidance_scale)
-    masks = batch.masks_BHW.to(device) if batch.masks_BHW is not None else None
+    masks = batch.masks_BHW.to(device, non_blocking=True) if batch.masks_BHW is not None else None
     count = partial(sample_losses, settings.loss_type, prediction, huber_delta=settings.huber_delta)
     terms = {"velocity": levels * count(target, weights_BHW=masks)}
     if masks is not None and any(batch.mask_prior_weights):

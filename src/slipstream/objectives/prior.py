@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 
-def prior_target(target: Tensor, original: Tensor, prior: tuple[bool, ...]) -> Tensor:
-    """`original` (no LoRA, no gradient) for the samples whose flag is set, `target` for the others."""
-    chosen = torch.tensor(prior, device=target.device).view(-1, 1, 1, 1)
-    return torch.where(chosen, original, target)
+def prior_target(target: Tensor, original: Tensor, prior_B: Tensor) -> Tensor:
+    """`original` (no LoRA, no gradient) for the samples whose flag is 1, `target` for those whose is 0."""
+    return torch.where(prior_B.bool().view(-1, 1, 1, 1), original, target)

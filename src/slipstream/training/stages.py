@@ -22,6 +22,7 @@ from slipstream.models.z_image.family import MODULE_ALIASES, release_memory
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.text import TextEncoder
 from slipstream.precision.placing import count_quantized, weight_bytes
+from slipstream.training.device import DTYPES
 from slipstream.training.fast_path import NO_KERNELS, FastPath, Kernels, can_run_fast, fast_path
 from slipstream.training.folding_stage import fold_adapter, packs_to_fold
 from slipstream.training.keeping import Keeping, choose_keeping
@@ -135,6 +136,7 @@ def prepare_transformer(
     if can_run_fast(transformer, device, float8=float8):
         adapter, line = fold_adapter(adapter, packs, device)
         reporter.log(line)
+    del packs  # where nothing took them, their memory is free again
     fast, lines = fast_path(transformer, lora, device, known=known, float8=float8)
     keeping = choose_keeping(
         setting.config, setting.compute, transformer, sum(parameter.numel() for parameter in lora.parameters()),
@@ -142,15 +144,15 @@ def prepare_transformer(
     )  # fmt: skip
     if fast is not None:
         fast.keep(keeping)
-    if fast is None:
-        lines += lines_by_modules(setting)
-    for line in (*lines, *keeping.lines):
-        reporter.log(line)
-    if fast is None and setting.config.quantization.compute_dtype == "float8":
+    elif setting.config.quantization.compute_dtype == "float8":
         raise ConfigError(
             f"float8 products need the fused blocks; {lines[0]}", where="quantization.compute_dtype",
             fix="leave it at auto, which multiplies in bf16 then, or train a plain LoRA without dropout.",
         )  # fmt: skip
+    else:
+        lines += lines_by_modules(setting)
+    for line in (*lines, *keeping.lines):
+        reporter.log(line)
     return Adapted(transformer, adapter, lora, fast, keeping)
 
 
@@ -158,7 +160,7 @@ def lines_by_modules(setting: Setting) -> list[str]:
     """What the blocks compute with where they are not fused."""
     if not setting.compute.float8_products:
         return [PLAIN_LINE]
-    dtype = str(setting.compute.transformer_dtype).removeprefix("torch.")
+    dtype = next(name for name, dtype in DTYPES.items() if dtype == setting.compute.transformer_dtype)
     return [PLAIN_LINE, f"products of the blocks' linears: {dtype} after all, since float8 needs the fused blocks"]
 
 
