@@ -13,6 +13,12 @@ from slipstream.memory.plan import GIB, UNLIMITED, plan_levels
 WORKSPACE_BYTES = GIB // 4
 """What no tensor counted here is: workspaces of matrix products, tables, the batch, a LoRA's values in bf16."""
 
+RESERVE_BYTES = GIB
+"""Free memory that is left alone: what other programs take in the meantime, and what is not counted."""
+
+USABLE_SHARE = 0.95
+"""Of the rest; the remainder is lost in gaps between tensors of different sizes."""
+
 _FP32 = 4
 _STATE_BYTES = {
     "adamw": 8, "adamw8bit": 2, "lion": 4, "lion8bit": 1, "adafactor": 0, "prodigy": 16, "prodigy_schedulefree": 12,

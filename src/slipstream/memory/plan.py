@@ -54,7 +54,7 @@ class LevelPlan:
         (first, count), *others = counts
         of_all = f"{count} of {len(self.levels)}" if others else f"all {count}"
         words = [f"{of_all} blocks keep {_KEPT_WORDS[first]}", *(f"{n} {_KEPT_WORDS[level]}" for level, n in others)]
-        limit = f" of {self.budget_bytes / GIB:.1f}" if self.budget_bytes else ""
+        limit = f" of {self.budget_bytes / GIB:.1f}" if 0 < self.budget_bytes < UNLIMITED else ""
         line = f"{', '.join(words)}: {self.peak_bytes / GIB:.1f}{limit} GiB"
         return f"{line}, MORE THAN THERE IS" if self.budget_bytes and not self.fits else line
 

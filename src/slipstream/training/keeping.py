@@ -12,7 +12,15 @@ from slipstream.config.checkpointing import budget_gib
 from slipstream.config.run_config import RunConfig
 from slipstream.data.buckets import Bucket
 from slipstream.memory.blocks import BlockBytes
-from slipstream.memory.estimate import WORKSPACE_BYTES, ModelSizes, block_bytes, optimizer_bytes, trained_bytes
+from slipstream.memory.estimate import (
+    RESERVE_BYTES,
+    USABLE_SHARE,
+    WORKSPACE_BYTES,
+    ModelSizes,
+    block_bytes,
+    optimizer_bytes,
+    trained_bytes,
+)
 from slipstream.memory.levels import LevelsAt
 from slipstream.memory.plan import GIB, UNLIMITED, LevelPlan, levels_of, planner
 from slipstream.models.z_image.family import ADAPTER_ROOT
@@ -20,12 +28,6 @@ from slipstream.models.z_image.layout import pad_to_multiple
 from slipstream.models.z_image.sizes import model_sizes
 from slipstream.precision.checkpointing import RunBlock, run_directly, selective_runner
 from slipstream.training.device import Compute, free_bytes
-
-RESERVE_BYTES = GIB
-"""Free memory that `auto` leaves alone: what other programs take in the meantime, and what is not counted."""
-
-USABLE_SHARE = 0.95
-"""Of the rest; the remainder is lost in gaps between tensors of different sizes."""
 
 CAPTION_TOKENS = 128
 """Length of a caption where plans are shown; each batch is planned with its own."""
