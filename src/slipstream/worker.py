@@ -70,12 +70,13 @@ def work(run: RunDir) -> int:
         clear(run)
         from slipstream.config.run_config import config_from_run
         from slipstream.training.build import make_reporter, prepare
+        from slipstream.training.planning import planned_before
         from slipstream.training.setting import settle
 
         config = config_from_run(run.config)
         reporter = make_reporter(config, run, requests.stop)
         with reporter.phase("read dataset, find model"):
-            setting = settle(config, reporter.download)
+            setting = settle(config, reporter.download, planned_before(run))
         prepared = prepare(setting, run, reporter)
         requests.loading = False
         return _train(prepared, requests)

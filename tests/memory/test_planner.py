@@ -102,7 +102,7 @@ def test_what_the_user_set_is_kept(fixed):
 
 def test_settings_that_do_not_fit_are_said_so_with_what_would():
     found = decide(machine(15.2), replace(JOB, fixed=Fixed("bf16", activations=UNLIMITED)))
-    assert found.reasons[0] == "bf16: as set in quantization.transformer"
+    assert found.reasons[0] == "bf16: as set, or as this run began; 15.2 are free"
     assert found.warning is not None
     assert "train needs 27." in found.warning
     assert "15.2 are free; with what the config sets left to the plan it would be: float8 weights" in found.warning

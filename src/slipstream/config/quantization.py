@@ -85,11 +85,12 @@ class QuantizationPanel(BaseModel):
 
     transformer: PrecisionName = "auto"
     """How the frozen transformer is kept: `bf16` (full quality, 11.5 GiB), `float8` or `int8` (5.9 GiB), `nf4` (3.2
-    GiB), `fp32`, or `auto` (bf16 on a GPU, fp32 on the CPU). Only attention and feed-forward of the blocks are
-    quantized.
+    GiB), `fp32`, or `auto`: bf16 wherever it fits the GPU, else the faster of float8 and int8, else nf4, as
+    `slipstream plan` shows and the log explains; fp32 on the CPU. A run that is resumed keeps what was chosen. Only
+    attention and feed-forward of the blocks are quantized.
 
     Formula: weight = code * scale; one scale a row (float8, int8) or a block of 64 (nf4), matmuls in bf16.
-    Change it when: the card is too small for bf16 (24 GB): float8 at 12-16 GB, nf4 at 8 GB.
+    Change it when: you want the speed of float8 on a card that holds bf16, or the same weights on every machine.
     Careful: int8 and nf4 are made bf16 anew for every matmul, which costs time (float8 too, see compute_dtype); the
     LoRA learns beside rounded weights.
     """
@@ -107,9 +108,10 @@ class QuantizationPanel(BaseModel):
 
     text_encoder: PrecisionName = "auto"
     """How the text encoder is kept: `bf16` (7.5 GiB), `float8` or `int8` (4.1 GiB), `nf4` (2.5 GiB), `fp32`, or `auto`
-    (bf16 on a GPU, fp32 on the CPU).
+    (bf16 on a GPU that holds it, else float8, else nf4; fp32 on the CPU).
 
-    Change it when: 7.5 GiB do not fit. With cached captions it is alone on the card, so bf16 fits from 12 GB on.
+    Change it when: captions shall have the same features on every machine: set bf16, which fits from 12 GB on, since
+    the encoder is alone on the card.
     Careful: captions are encoded anew for every precision, and tools that use bf16 get slightly other features.
     """
 

@@ -299,7 +299,7 @@ def _text_precision(machine: Machine, job: Job) -> str:
 def _reasons(machine: Machine, job: Job, ranked: Sequence[Candidate], chosen: Candidate) -> tuple[str, ...]:
     free = f"{machine.free_bytes / GIB:.1f} are free"
     if job.fixed.transformer is not None:
-        first = f"{chosen.choice.transformer}: as set in quantization.transformer"
+        first = f"{chosen.choice.transformer}: as set, or as this run began; {free}"
     elif not chosen.fits:
         first = f"{chosen.choice.transformer}: needs the least, {chosen.needed / GIB:.1f} GiB; {free}"
     elif chosen.choice.exactness == 0:

@@ -24,7 +24,9 @@ class Compute:
 
     A `*_dtype` is the precision of the matmuls and of what is not packed; a `*_scheme` names how the linears' weights
     are kept (see `precision.schemes`), None as they are. `float8_products`: whether the blocks' linears shall be
-    multiplied in float8.
+    multiplied in float8. `adapter_on` and `keep_transposed` are the plan's: where the weights without a folded training
+    adapter wait (`gpu`, `host`; `live`: it is not folded), and whether float8 codes lie on the device transposed too;
+    None where there is no plan.
     """
 
     device: torch.device
@@ -34,6 +36,8 @@ class Compute:
     transformer_scheme: str | None = None
     text_encoder_scheme: str | None = None
     float8_products: bool = False
+    adapter_on: str | None = None
+    keep_transposed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -45,25 +49,31 @@ class Precision:
     reason: str
 
 
-def choose_compute(device: str, transformer: str, text_encoder: str, compute_dtype: str = "bf16") -> Compute:
+def choose_compute(
+    device: str, transformer: str, text_encoder: str, compute_dtype: str = "bf16",
+    by_plan: tuple[bool, bool, bool] = (False, False, False),
+) -> Compute:  # fmt: skip
     """Resolve `auto` and check that the device exists.
 
-    `compute_dtype` is that of the products with float8 weights in a training; elsewhere they are made dense.
+    `compute_dtype` is that of the products with float8 weights in a training; elsewhere they are made dense. `by_plan`
+    says of the three whether the plan chose it, not the user.
 
     Raises:
         DeviceError: no such device is known, CUDA was asked for and is not there, or the card has no bf16 or float8.
     """
     chosen, why = _choose_device(device)
     parts = {
-        "transformer": choose_precision(transformer, chosen),
-        "text encoder": choose_precision(text_encoder, chosen),
+        "transformer": choose_precision(transformer, chosen, by_plan=by_plan[0]),
+        "text encoder": choose_precision(text_encoder, chosen, by_plan=by_plan[1]),
     }
     reasons = (
         f"device: {_device_name(chosen)} ({why})",
         *(f"precision of the {part}: {precision.reason}" for part, precision in parts.items()),
     )
     main, text = parts.values()
-    products, because = choose_products(compute_dtype, main, chosen)
+    # planned products are what auto would take: it says so
+    planned = "auto" if by_plan[2] and compute_dtype == "float8" else compute_dtype
+    products, because = choose_products(planned, main, chosen)
     return Compute(chosen, main.dtype, text.dtype, (*reasons, *because), main.scheme, text.scheme, products)
 
 
@@ -114,7 +124,7 @@ def _choose_device(asked: str) -> tuple[torch.device, str]:
     return device, "job.device"
 
 
-def choose_precision(asked: str, device: torch.device) -> Precision:
+def choose_precision(asked: str, device: torch.device, *, by_plan: bool = False) -> Precision:
     """`auto`, a dtype or a scheme on this device. A scheme computes in what `auto` would be.
 
     Raises:
@@ -123,7 +133,8 @@ def choose_precision(asked: str, device: torch.device) -> Precision:
     if asked in SCHEMES:
         computed, why = _choose_dtype("auto", device)
         bits = f"{SCHEMES[asked].bits:g} bits per weight of the blocks' linears"
-        reason = f"{asked} (as set in quantization: {bits}, the rest and the matmuls in {computed}, {why})"
+        whose = "auto, by the plan" if by_plan else "as set in quantization"
+        reason = f"{asked} ({whose}: {bits}, the rest and the matmuls in {computed}, {why})"
         return Precision(DTYPES[computed], asked, reason)
     name, why = _choose_dtype(asked, device)
     return Precision(DTYPES[name], None, f"{name} ({why})")

@@ -16,6 +16,7 @@ from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.training.dataset_facts import dataset_facts
 from slipstream.training.pictures import picture_facts
+from slipstream.training.planning import remembered
 from slipstream.training.setting import Setting
 from slipstream.training.shareable import shareable, shared_name
 from slipstream.training.stages import Adapted
@@ -55,6 +56,7 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "device": setting.compute.reasons[0],
         "choices": setting.describe(),
+        "plan": remembered(setting.plan),
         "kernels": asdict(adapted.fast.kernels) if adapted.fast is not None else None,
         "model": {
             "variant": config.model.variant,

@@ -58,8 +58,9 @@ class FastPath:
 
 
 def fast_path(
-    transformer: nn.Module, lora: BranchSet, device: torch.device, *, known: Kernels = NO_KERNELS, float8: bool = False
-) -> tuple[FastPath | None, list[str]]:
+    transformer: nn.Module, lora: BranchSet, device: torch.device, *, known: Kernels = NO_KERNELS, float8: bool = False,
+    keep_transposed: bool | None = None,
+) -> tuple[FastPath | None, list[str]]:  # fmt: skip
     """The fast path over a transformer with its branches attached, or None, and lines that say what was chosen and why.
 
     It takes plain LoRA (and a LoRA training adapter) beside bf16 weights on CUDA, or float8 weights where those shall
@@ -68,6 +69,7 @@ def fast_path(
     Args:
         known: the kernels that this run has used so far; timed anew where there are none or they do not run here.
         float8: multiply float8 weights in float8; the CPU emulates it.
+        keep_transposed: hold float8 codes transposed too; None does where there is room.
     """
     obstacle = _obstacle(transformer, device, float8)
     if obstacle is not None:
@@ -77,7 +79,11 @@ def fast_path(
     width = int(blocks[0].attention.norm_q.weight.shape[0])  # type: ignore[union-attr, index]
     chosen = _attention(device, heads, width, known.attention)
     branches = [[branches_of(block) for block in own] for own in (refiner, blocks)]
-    packed = float8_path([*refiner, *blocks], [*branches[0], *branches[1]], device, known.float8) if float8 else None
+    packed = (
+        float8_path([*refiner, *blocks], [*branches[0], *branches[1]], device, known.float8, keep_transposed)
+        if float8
+        else None
+    )
     stack = partial(
         BlockStack, attend=chosen.attend, multiply=packed.chosen.multiply if packed else None,
         keep_transposed=packed is not None and packed.keep_transposed,

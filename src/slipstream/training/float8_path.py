@@ -36,13 +36,19 @@ def is_float8(module: nn.Module) -> bool:
 
 
 def float8_path(
-    blocks: Sequence[Any], branches: Sequence[Mapping[str, Beside]], device: torch.device, known: Mapping[str, str]
-) -> Float8Path:
-    """For blocks whose linears are kept in float8; `known` are the products that the run has used so far."""
+    blocks: Sequence[Any], branches: Sequence[Mapping[str, Beside]], device: torch.device, known: Mapping[str, str],
+    keep_transposed: bool | None = None,
+) -> Float8Path:  # fmt: skip
+    """For blocks whose linears are kept in float8.
+
+    `known` are the products that the run has used so far; `keep_transposed` None holds codes transposed where there is
+    room.
+    """
     packed = [module for block in blocks for module in block.modules() if isinstance(module, QuantizedLinear)]
     chosen = chosen_float8(device, packed[0].dtype, distinct_products(blocks, branches), ROWS, known)
     needed = sum(module.packed["codes"].nbytes for module in packed)
-    keeps = device.type != "cuda" or free_bytes(device) - needed >= TRANSPOSED_RESERVE
+    has_room = device.type != "cuda" or free_bytes(device) - needed >= TRANSPOSED_RESERVE
+    keeps = has_room if keep_transposed is None else keep_transposed
     size = f"{needed / 2**30:.1f} GiB"
     transposed = (
         f"float8 codes: held transposed too ({size} more), as the gradient's products read them"

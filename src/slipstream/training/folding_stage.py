@@ -10,7 +10,7 @@ from slipstream.adapters.files import load_lora
 from slipstream.adapters.folding import Folded, FoldedBranches, FoldedPacks, dense_hosts, folded_bytes
 from slipstream.adapters.training_adapter import TrainingAdapter
 from slipstream.precision.schemes import FLOAT8_SCHEME
-from slipstream.training.device import available_host_bytes, free_bytes
+from slipstream.training.device import Compute, available_host_bytes, free_bytes
 from slipstream.training.setting import Setting
 
 DENSE_RESERVE = 32 * 2**30
@@ -26,13 +26,11 @@ def packs_to_fold(setting: Setting) -> FoldedPacks | None:
     if setting.adapter is None or compute.transformer_scheme != FLOAT8_SCHEME or not compute.float8_products:
         return None
     needed = setting.model.num_weights
-    keep_on = _room(needed, compute.device, PACKED_RESERVE)
+    keep_on = _place(compute, needed, PACKED_RESERVE)
     return None if keep_on is None else FoldedPacks(load_lora(setting.adapter).modules, FLOAT8_SCHEME, keep_on)
 
 
-def fold_adapter(
-    adapter: TrainingAdapter, packs: FoldedPacks | None, device: torch.device
-) -> tuple[TrainingAdapter, str]:
+def fold_adapter(adapter: TrainingAdapter, packs: FoldedPacks | None, compute: Compute) -> tuple[TrainingAdapter, str]:
     """The training adapter with what could be folded of it, and a line that says what became of it."""
     branches = adapter.branches
     if branches is None:
@@ -42,7 +40,7 @@ def fold_adapter(
     if len(dense) < len(branches.branches) and not packed:
         return adapter, "training adapter: beside the weights, which are packed or have no room for a second copy"
     needed = folded_bytes(branches, dense)
-    keep_on = _room(needed, device, DENSE_RESERVE)
+    keep_on = _place(compute, needed, DENSE_RESERVE)
     if keep_on is None:
         gib = f"{needed / 2**30:.1f} GiB"
         return adapter, f"training adapter: beside the weights (no room for the {gib} that come back for previews)"
@@ -57,6 +55,13 @@ def fold_adapter(
         f"training adapter: added into the weights ({how}it costs no time; {needed / 2**30:.1f} GiB of weights without "
         f"it stay in {where} and come back bit for bit for previews)"
     )
+
+
+def _place(compute: Compute, needed: int, reserve: int) -> torch.device | None:
+    """Where the weights without the adapter wait: as planned, else where there is room; None keeps it beside them."""
+    if compute.adapter_on is None:
+        return _room(needed, compute.device, reserve)
+    return {"gpu": compute.device, "host": torch.device("cpu")}.get(compute.adapter_on)
 
 
 def _room(needed: int, device: torch.device, reserve: int) -> torch.device | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipstream.data.buckets import Bucket
+from slipstream.memory.candidate import Choice
 from slipstream.memory.estimate import (
     ModelSizes,
     Resident,
@@ -16,16 +17,15 @@ from slipstream.memory.estimate import (
     weight_bytes,
 )
 from slipstream.models.z_image.fused_linear import RANK_MULTIPLE
-from slipstream.models.z_image.names import block_linears
-from slipstream.models.z_image.sizes import linear_shape, model_sizes
+from slipstream.models.z_image.sizes import model_sizes
 from slipstream.models.z_image.transformer_file import transformer_config
 from slipstream.precision.schemes import SCHEMES
-from slipstream.training.device import free_bytes
+from slipstream.training.device import Compute, free_bytes
 from slipstream.training.float8_path import TRANSPOSED_RESERVE
 from slipstream.training.folding_stage import DENSE_RESERVE, PACKED_RESERVE
 from slipstream.training.keeping import activation_budget, bytes_of_block, tokens_of
+from slipstream.training.planning import is_plain_lora, num_trained
 from slipstream.training.setting import Setting
-from slipstream.training.targets import chosen_linears
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,14 @@ def expected_memory(setting: Setting) -> MemoryForecast:
     config, compute = setting.config, setting.compute
     place = setting.model.parts.paths["transformer"]
     sizes = model_sizes(transformer_config(place))
-    shapes = [linear_shape(name, sizes.widths) for name in chosen_linears(config, block_linears(place))]
-    num_trained = config.target.rank * sum(outputs + inputs for outputs, inputs in shapes)
+    trained = num_trained(config, place)
     fused = runs_fused(setting)
     resident = Resident(
         weights=_weights(setting, sizes, fused),
-        branches=trained_bytes(num_trained, ema=config.training.ema is not None) + _adapter_bytes(setting),
-        optimizer=optimizer_bytes(num_trained, config.training.optimizer),
+        branches=trained_bytes(trained, ema=config.training.ema is not None) + _adapter_bytes(setting),
+        optimizer=optimizer_bytes(trained, config.training.optimizer),
     )
-    budget = activation_budget(config, compute, num_trained, taken=resident.weights + resident.branches)
+    budget = activation_budget(config, compute, trained, taken=resident.weights + resident.branches)
     bucket = max((bucket for bucket, _, _ in setting.dataset.bucket_table()), key=lambda one: tokens_of(one, config))
     block = bytes_of_block(config, compute, sizes, fused)
     memory = step_memory(resident, block, sizes.num_blocks, tokens_of(bucket, config), budget.num_bytes)
@@ -64,10 +63,8 @@ def expected_memory(setting: Setting) -> MemoryForecast:
 
 def runs_fused(setting: Setting) -> bool:
     """Whether the main blocks will run as one function, as far as settings tell (`fast_path` decides)."""
-    target, compute = setting.config.target, setting.compute
-    plain = target.type == "lora" and target.init != "pissa"
-    drops = target.dropout or target.rank_dropout or target.module_dropout
-    if not plain or drops:
+    compute = setting.compute
+    if not is_plain_lora(setting.config):
         return False
     return compute.float8_products or (compute.device.type == "cuda" and compute.transformer_scheme is None)
 
@@ -81,6 +78,8 @@ def _weights(setting: Setting, sizes: ModelSizes, fused: bool) -> int:
     if not fused:
         return weights
     free = free_bytes(compute.device)
+    if setting.plan is not None:
+        return weights + _second_copies(setting.plan.chosen.choice, compute, sizes, setting.config.target.rank, element)
     if compute.float8_products:
         aside = sizes.packable if setting.adapter is not None and free - sizes.packable >= PACKED_RESERVE else 0
         transposed = sizes.packable if free - weights - aside - sizes.packable >= TRANSPOSED_RESERVE else 0
@@ -88,6 +87,14 @@ def _weights(setting: Setting, sizes: ModelSizes, fused: bool) -> int:
     weights += joint_padding_bytes(sizes, setting.config.target.rank, element, RANK_MULTIPLE)
     aside = sizes.packable * element if setting.adapter is not None else 0
     return weights + (aside if free - weights - aside >= DENSE_RESERVE else 0)
+
+
+def _second_copies(choice: Choice, compute: Compute, sizes: ModelSizes, rank: int, element: int) -> int:
+    """What the plan keeps on the device beside the weights as they are."""
+    if compute.float8_products:
+        return sizes.packable * ((choice.adapter == "gpu") + choice.transposed)
+    aside = sizes.packable * element if choice.adapter == "gpu" else 0
+    return joint_padding_bytes(sizes, rank, element, RANK_MULTIPLE) + aside
 
 
 def _adapter_bytes(setting: Setting) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slipstream.config.datasets import DatasetPanel, MaskPanel
@@ -15,14 +15,16 @@ from slipstream.data.caption_rules import CaptionRule
 from slipstream.data.dataset import Dataset, build_dataset
 from slipstream.data.sampler import BucketSampler
 from slipstream.data.settings import CropRule, DatasetSettings, MaskSettings
+from slipstream.memory.planner import Decision, Fixed, Machine
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.hub import OnDownload
 from slipstream.models.z_image.names import block_linears
-from slipstream.models.z_image.resolve import resolve_adapter, resolve_parts
+from slipstream.models.z_image.resolve import ModelParts, resolve_adapter, resolve_parts
 from slipstream.previews.render import Picture
 from slipstream.runs.layout import RunDir
 from slipstream.training.dataset_facts import caption_warnings, dataset_lines
 from slipstream.training.device import Compute, choose_compute
+from slipstream.training.machine import measure_machine
 from slipstream.training.objective_settings import (
     needs_blank_caption,
     preserved_class_word,
@@ -34,6 +36,7 @@ from slipstream.training.objective_settings import (
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
 from slipstream.training.pictures import preview_pictures
+from slipstream.training.planning import as_planned, plan_training
 from slipstream.training.targets import chosen_linears
 from slipstream.training.validation_setting import describe_validation, hold_out
 
@@ -53,6 +56,7 @@ class Setting:
     pictures: tuple[Picture, ...]
     optimizer: OptimizerChoice
     held_out: Dataset | None
+    plan: Decision | None = None
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -83,8 +87,8 @@ class Setting:
         lines += [f"  {line}" for line in self.model.describe()]
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
-            self._checkpointing_line(), self.optimizer.line, *update_lines(self.config), *side_lines(self.config),
-            *self._validation_line(),
+            *(self.plan.lines if self.plan is not None else ()), self._checkpointing_line(), self.optimizer.line,
+            *update_lines(self.config), *side_lines(self.config), *self._validation_line(),
             f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
@@ -125,8 +129,10 @@ class Setting:
         return f"training adapter: none needed ({self.config.model.variant} is trained as it is)"
 
 
-def settle(config: RunConfig, on_download: OnDownload | None = None) -> Setting:
-    """Find and check everything a config names; loads no weights. `on_download` is told what comes from the hub.
+def settle(config: RunConfig, on_download: OnDownload | None = None, before: Fixed | None = None) -> Setting:
+    """Find and check everything a config names, and plan it on a GPU; loads no weights.
+
+    `on_download` is told what comes from the hub; `before` is what a run that goes on was planned with.
 
     Raises:
         SlipstreamError: something is missing or does not fit this machine.
@@ -139,7 +145,7 @@ def settle(config: RunConfig, on_download: OnDownload | None = None) -> Setting:
     compute = settle_compute(config)
     model = settle_model(config.model.name_or_path, extras_source(config.model), compute, on_download)
     chosen_linears(config, block_linears(model.parts.paths["transformer"]))
-    return Setting(
+    setting = Setting(
         config=config,
         compute=compute,
         model=model,
@@ -152,6 +158,17 @@ def settle(config: RunConfig, on_download: OnDownload | None = None) -> Setting:
         optimizer=settle_optimizer(config),
         held_out=held_out,
     )
+    return _planned(setting, measure_machine(compute.device), before) if compute.device.type == "cuda" else setting
+
+
+def _planned(setting: Setting, machine: Machine, before: Fixed | None) -> Setting:
+    """The setting with what the planner decided on this machine."""
+    config, parts = setting.config, setting.model.parts
+    plan = plan_training(
+        config, machine, parts.paths, setting.adapter, setting.dataset.bucket_table(), setting.pictures, before
+    )
+    compute = as_planned(config, setting.compute, plan)
+    return replace(setting, compute=compute, model=_on(compute, parts), plan=plan)
 
 
 def settle_start(name: str | None) -> Path | None:
@@ -182,7 +199,10 @@ def settle_compute(config: RunConfig) -> Compute:
 
 def settle_model(name: str, extras: str, compute: Compute, on_download: OnDownload | None = None) -> ZImage:
     """The model's parts, found."""
-    parts = resolve_parts(name, extras, on_download)
+    return _on(compute, resolve_parts(name, extras, on_download))
+
+
+def _on(compute: Compute, parts: ModelParts) -> ZImage:
     return ZImage(
         parts, compute.device, compute.transformer_dtype, compute.text_encoder_dtype, compute.transformer_scheme,
         compute.text_encoder_scheme,

@@ -51,6 +51,9 @@ def expected_seconds_per_step(setting: Setting) -> tuple[float, str]:
     known = _known(setting).get(_key(setting))
     if known is not None:
         return known * tokens, "from an earlier run on this machine"
+    if setting.plan is not None:
+        batches = setting.config.training.gradient_accumulation * relative_work(setting.config)
+        return setting.plan.chosen.seconds_per_step * batches, "predicted from this GPU's measured speed"
     parameters = open_transformer(setting.model.parts.paths["transformer"]).num_parameters
     return max(
         0.03, _PASSES * parameters * tokens / _flops(setting.compute.device)

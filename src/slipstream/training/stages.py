@@ -134,10 +134,12 @@ def prepare_transformer(
         reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
     device, float8 = setting.compute.device, setting.compute.float8_products
     if can_run_fast(transformer, device, float8=float8):
-        adapter, line = fold_adapter(adapter, packs, device)
+        adapter, line = fold_adapter(adapter, packs, setting.compute)
         reporter.log(line)
     del packs  # where nothing took them, their memory is free again
-    fast, lines = fast_path(transformer, lora, device, known=known, float8=float8)
+    fast, lines = fast_path(
+        transformer, lora, device, known=known, float8=float8, keep_transposed=setting.compute.keep_transposed
+    )
     keeping = choose_keeping(
         setting.config, setting.compute, transformer, sum(parameter.numel() for parameter in lora.parameters()),
         [bucket for bucket, _, _ in setting.dataset.bucket_table()], is_fused=fast is not None,
