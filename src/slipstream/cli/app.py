@@ -113,6 +113,16 @@ def plan(config: ConfigFile, overrides: Overrides = None) -> None:
     plan_command(config, overrides or [])
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at this installation: Python, torch, GPU, speeds, libraries, disk, memory, hub; and what to do about it."""
+    from slipstream.cli.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(as_json=as_json))
+
+
 @app.command("import")
 def import_(
     file: Annotated[

@@ -5,8 +5,6 @@ The token comes from `HF_TOKEN` or the hub's own login and goes nowhere else: no
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 import slipstream
 from slipstream.core.errors import HubError, RunError
 from slipstream.hub.card import examples_of, lora_metadata, model_card
+from slipstream.hub.reach import ask
 from slipstream.reports.facts import lora_to_use
 from slipstream.runs.layout import RunDir
 
@@ -95,24 +94,14 @@ def _speaking(run: RunDir, repo: str, work: Callable[[HfApi], Pushed]) -> Pushed
 
 
 def _require_an_answer(repo: str, again: str) -> None:
-    """Ask the hub anything, for a few seconds. Its client waits without end, and where a firewall swallows everything
-    the system gives up after two minutes. Whatever comes back, a refusal too, is left to the work itself to meet.
+    """Ask the hub anything, for a few seconds. Whatever comes back is left to the work itself to meet.
 
     Raises:
         HubError: nothing came back.
     """
-    from huggingface_hub import constants, get_session
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub import constants
 
-    def ask() -> None:
-        with contextlib.suppress(HTTPError, OSError):
-            get_session().head(constants.ENDPOINT)
-
-    # in a thread, because no limit of the client covers looking up a name and trying one address after the other
-    asking = threading.Thread(target=ask, name="hub", daemon=True)
-    asking.start()
-    asking.join(_SECONDS_TO_ANSWER)
-    if asking.is_alive():
+    if ask(_SECONDS_TO_ANSWER) == "silent":
         raise HubError(
             f"the hub has not answered within {_SECONDS_TO_ANSWER} seconds ({constants.ENDPOINT})", where=repo,
             fix=f"look whether this machine may reach it, {again}",

@@ -13,7 +13,7 @@ from slipstream.data.buckets import Bucket
 from slipstream.memory.plan import GIB
 from slipstream.memory.planner import Decision, Fixed, Job, Machine, decide, everything_or_nothing
 from slipstream.models.z_image.fused_linear import RANK_MULTIPLE
-from slipstream.models.z_image.names import block_linears
+from slipstream.models.z_image.names import MODULATED, block_linears
 from slipstream.models.z_image.sizes import linear_shape, model_sizes
 from slipstream.models.z_image.transformer_file import transformer_config
 from slipstream.precision.schemes import SCHEMES
@@ -22,7 +22,7 @@ from slipstream.reports.facts import read_object
 from slipstream.runs.layout import RunDir
 from slipstream.training.checkpoint import newest_step
 from slipstream.training.device import Compute, choose_compute
-from slipstream.training.keeping import tokens_of
+from slipstream.training.keeping import CAPTION_TOKENS, tokens_of
 from slipstream.training.targets import chosen_linears
 
 
@@ -65,6 +65,22 @@ def plan_training(
             num_previews=len(pictures),
             fixed=fixed_by(config, before),
         ),
+    )
+
+
+def usual_job() -> Job:
+    """A LoRA of rank 16 on the 6B with its training adapter, one picture of 1024 x 1024 an update."""
+    sizes = model_sizes({})
+    summed = sizes.num_blocks * sum(sum(linear_shape(name, sizes.widths)) for name in MODULATED)
+    return Job(
+        sizes=sizes,
+        bits={name: scheme.bits for name, scheme in SCHEMES.items()},
+        batches=[(1, 4096 + CAPTION_TOKENS, 1.0)],
+        rank=16,
+        num_trained=16 * summed,
+        optimizer="adamw8bit",
+        adapter_bytes=2 * 64 * summed,
+        rank_multiple=RANK_MULTIPLE,
     )
 
 
