@@ -111,5 +111,5 @@ def test_the_commands_of_the_others_mean_what_ours_do(name, tmp_path):
     script.write_text(text)
     config = open_config(script).config
     assert (config.target.rank, config.training.batch_size) == (16, 1)
-    assert config.training.gradient_checkpointing == "full"
+    assert config.training.gradient_checkpointing == "auto"
     assert 768 in [side for panel in config.datasets for side in panel.resolutions]
