@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
+from slipstream.adapters import folding
 from slipstream.adapters.files import load_lora
 from slipstream.adapters.folding import FoldedBranches, FoldedPacks, dense_hosts, folded_bytes
 from slipstream.adapters.training_adapter import TrainingAdapter, attach_training_adapter
 from slipstream.models.z_image.family import predictor
 from slipstream.models.z_image.resolve import TINY_ROOT
+from slipstream.precision.linear import QuantizedLinear
 
 CPU = torch.device("cpu")
 ADAPTER = TINY_ROOT / "adapters" / "training_adapter_v2.safetensors"
@@ -73,3 +76,29 @@ def test_float8_weights_take_the_adapter_in_before_they_are_packed(tiny):
         assert torch.equal(predicted(packed), bare)
     assert torch.equal(predicted(packed), once)
     assert (once - live).norm() < 0.3 * (live - bare).norm()
+
+
+def test_an_exchange_that_breaks_off_is_made_good(tiny, monkeypatch):
+    packs = FoldedPacks(load_lora(ADAPTER).modules, "float8", CPU)
+    transformer = replace(tiny.family, transformer_scheme="float8").load_transformer(watch=packs.watch)
+    plain = {name: tensor.clone() for name, tensor in transformer.state_dict().items()}
+    adapter = attach_training_adapter(transformer, ADAPTER)
+    packs.fold_into(adapter.branches)
+    hosts = adapter.branches.hosts.items()
+    linears = {name: host.base for name, host in hosts if isinstance(host.base, QuantizedLinear)}
+    folded = {name: linear.codes.clone() for name, linear in linears.items()}
+    real, calls = folding._Aside.swap, []
+
+    def swap(aside):
+        calls.append(aside)
+        if len(calls) == 7:
+            raise torch.OutOfMemoryError
+        real(aside)
+
+    monkeypatch.setattr(folding._Aside, "swap", swap)
+    with pytest.raises(torch.OutOfMemoryError), packs.taken_out():
+        pass
+    assert all(torch.equal(linear.codes, folded[name]) for name, linear in linears.items())
+    with packs.taken_out():
+        assert all(torch.equal(linear.codes, plain[f"{name}.codes"]) for name, linear in linears.items())
+    assert all(torch.equal(linear.codes, folded[name]) for name, linear in linears.items())

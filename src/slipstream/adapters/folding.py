@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
@@ -64,9 +65,9 @@ class FoldedBranches:
     @contextmanager
     def taken_out(self) -> Iterator[None]:
         """See `Folded`."""
-        for name, original in self._originals.items():
-            _weight(self._branches.hosts[name]).copy_(original, non_blocking=True)
         try:
+            for name, original in self._originals.items():
+                _weight(self._branches.hosts[name]).copy_(original, non_blocking=True)
             yield
         finally:
             self._fold()
@@ -94,7 +95,7 @@ class FoldedPacks:
     def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], scheme: str, keep_on: torch.device) -> None:
         self._weights, self._scheme, self._keep_on = weights, SCHEMES[scheme], keep_on
         self._packs: dict[str, Packed] = {}
-        self._linears: list[tuple[QuantizedLinear, Packed]] = []
+        self._asides: list[_Aside] = []
 
     def watch(self, name: str, weight: Tensor) -> None:
         """See a dense weight, and pack its sum with the LoRA of its name; for `Placement.watch`."""
@@ -118,27 +119,45 @@ class FoldedPacks:
         """Put the packs in the place of the weights beside these branches."""
         for name, packed in self._packs.items():
             host = branches.hosts[name]
-            self._linears.append((cast(QuantizedLinear, host.base), packed))
+            linear = cast(QuantizedLinear, host.base)
+            self._asides += [_Aside(linear, key, tensor, holds_sum=True) for key, tensor in packed.items()]
             host.folded.add(branches.role)
-        self._swap()
+        self._bring(sums=True)
 
     @contextmanager
     def taken_out(self) -> Iterator[None]:
         """See `Folded`."""
-        self._swap()
         try:
+            self._bring(sums=False)
             yield
         finally:
-            self._swap()
+            self._bring(sums=True)
+
+    def _bring(self, *, sums: bool) -> None:
+        """Have the sums, or the weights alone, in the linears; where that broke off before, it goes on."""
+        for aside in self._asides:
+            if aside.holds_sum == sums:
+                aside.swap()
+
+
+@dataclass
+class _Aside:
+    """A tensor of a linear's pack that waits beside it, the sum or the weight alone."""
+
+    linear: QuantizedLinear
+    key: str
+    waiting: Tensor
+    holds_sum: bool
 
     @torch.no_grad()
-    def _swap(self) -> None:
-        for linear, packed in self._linears:
-            for key, aside in packed.items():
-                present: Tensor = getattr(linear, key)
-                now = present.clone()
-                present.copy_(aside, non_blocking=True)
-                aside.copy_(now)
+    def swap(self) -> None:
+        """Exchange what waits and what is in the linear: both, or, out of memory, neither."""
+        present: Tensor = getattr(self.linear, self.key)
+        now = present.to(self.waiting.dtype, copy=True)
+        coming = self.waiting.to(present.device, present.dtype)
+        present.copy_(coming)
+        self.waiting.copy_(now)
+        self.holds_sum = not self.holds_sum
 
 
 def _weight(host: AdaptedLinear) -> Tensor:

@@ -73,10 +73,10 @@ def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     originals = [parameter.data for parameter in parameters]
-    for parameter in parameters:
-        parameter.data = parameter.data.clone()
-    optimizer.eval()  # type: ignore[attr-defined]
     try:
+        for parameter in parameters:
+            parameter.data = parameter.data.clone()
+        optimizer.eval()  # type: ignore[attr-defined]
         yield
     finally:
         optimizer.train()  # type: ignore[attr-defined]
