@@ -56,7 +56,7 @@ PARTS = (
     Part("step", "step_profile.py", ("--out", "{out}/step_profile.json", "--size", "{size}"), 300,
          ("--steps", "2", "--warm-ups", "1", "--no-profile")),
     Part("startup", "startup.py", ("--out", "{out}/startup.json"), 120, ("--repeats", "1")),
-    Part("product", "product.py", ("--model", "{model}", "--size", "{size}", "--out", "{out}"), 600,
+    Part("product", "whole_training.py", ("--model", "{model}", "--size", "{size}", "--out", "{out}"), 600,
          ("--steps", "6", "--skip", "0", "--pictures", "1", "--previews", "1"), needs_model=True),
     Part("caching", "caching.py", ("--out", "{out}/caching.json", "--size", "{size}", "--previews"), 240),
     Part("memory", "memory_tiers.py", ("--out", "{out}/memory_tiers.json", "--size", "{size}"), 420,

@@ -2,7 +2,7 @@
 # The product's own trainer on a random model of the real size, in bf16 and float8, under eight minutes on one card:
 #   benchmarks/on_gpu.sh OUT [WORK]            results to the folder OUT, 20 GB of model to WORK (/tmp/slipstream_gpu)
 #   SIZE=tiny STEPS=9 benchmarks/on_gpu.sh OUT   a dry run on any machine
-# PRODUCT holds further options of product.py, MODES the modes, REVISION the commit where there is no repository, LIMIT
+# PRODUCT holds further options of whole_training.py, MODES the modes, REVISION the commit where there is no repository, LIMIT
 # the seconds for all, EACH those for one training.
 set -u
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ fi
 for mode in ${MODES:-bf16 float8}; do
   left=$((${LIMIT:-470} - (SECONDS - started)))
   [ $left -gt 30 ] || { echo "$mode: out of time"; continue; }
-  timeout $left "$python" benchmarks/product.py --model "$work/model_$size" --size "$size" --modes "$mode" \
+  timeout $left "$python" benchmarks/whole_training.py --model "$work/model_$size" --size "$size" --modes "$mode" \
     --steps "${STEPS:-216}" --seconds $((left - 25 < ${EACH:-200} ? left - 25 : ${EACH:-200})) --out "$out" ${PRODUCT:-} || echo "$mode failed: $?"
 done
 echo "all in $((SECONDS - started)) s"

@@ -3,7 +3,7 @@
     python benchmarks/startup.py --out startup.json                            # with the tiny family
     python benchmarks/startup.py --model /tmp/random_z_image --out startup.json
 
-The time until the first update is measured by `product.py`, which trains.
+The time until the first update is measured by `whole_training.py`, which trains.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from statistics import median
 from typing import Any
 
 import yaml
-from product import COMMAND
 from results import revision
 from synthetic_dataset import write_pictures
+from whole_training import COMMAND
 
 from slipstream.config.presets import preset_text
 from slipstream.core.atomic import write_json

@@ -18,7 +18,7 @@ PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 
 @pytest.mark.slow
 def test_a_training_is_measured_from_its_launch_to_its_end(benchmark, tmp_path):
-    product, writer, sizes = benchmark("product"), benchmark("write_random_model"), benchmark("random_model")
+    product, writer, sizes = benchmark("whole_training"), benchmark("write_random_model"), benchmark("random_model")
     writer.write_model(tmp_path / "model", sizes.model_size("tiny"), torch.device("cpu"))
     options = ["--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--size", "tiny", "--modes", "bf16",
                "--resolutions", "512", "640", "--steps", "6", "--skip", "1", "--pictures", "1", "--previews", "1",
@@ -41,7 +41,7 @@ def test_a_training_is_measured_from_its_launch_to_its_end(benchmark, tmp_path):
 
 
 def test_steps_beside_saves_and_first_steps_do_not_count(benchmark, tmp_path):
-    product = benchmark("product")
+    product = benchmark("whole_training")
     run = RunDir(tmp_path)
     times = [(64, 100.0), (64, 101.0), (96, 103.0), (64, 103.5), (96, 105.0), (64, 115.0), (64, 115.5)]
     rows = [{"step": step, "width": side, "time": at, "epoch": step / 2} for step, (side, at) in enumerate(times, 1)]

@@ -1,8 +1,8 @@
 """Trains as a user does, with `slipstream train` on a whole random model, and reads off what it took.
 
     python benchmarks/write_random_model.py /tmp/random_z_image
-    python benchmarks/product.py --model /tmp/random_z_image --out benchmarks/results
-    python benchmarks/product.py --model /tmp/tiny_z_image --size tiny --steps 9 --out /tmp/out     # a dry run
+    python benchmarks/whole_training.py --model /tmp/random_z_image --out benchmarks/results
+    python benchmarks/whole_training.py --model /tmp/tiny_z_image --size tiny --steps 9 --out /tmp/out     # a dry run
 
 A dataset of synthetic pictures and a config like the Turbo presets (rank 16, training adapter active, previews, saves,
 logging) are written, then the command trains in a process of its own. Step times are the time between consecutive
