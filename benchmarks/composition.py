@@ -24,8 +24,11 @@ from slipstream.config.run_config import RunConfig, parse_config
 from slipstream.data.cache import TensorCache
 from slipstream.data.dataset import build_dataset
 from slipstream.data.loader import Loader
+from slipstream.memory.estimate import ModelSizes
+from slipstream.memory.pinned import Offload
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.loading import SamplingShift
+from slipstream.models.z_image.sizes import model_sizes
 from slipstream.precision.placing import Watch
 from slipstream.previews.render import LATENT_CHANNELS
 from slipstream.runs.layout import RunDir
@@ -49,12 +52,19 @@ class RandomModel:
     size: ModelSize
     compute: Compute
 
-    def load_transformer(self, tick: Any = None, watch: Watch | None = None) -> nn.Module:
+    def load_transformer(
+        self, tick: Any = None, watch: Watch | None = None, offload: Offload | None = None
+    ) -> nn.Module:
         """The transformer on the device, its linears packed as the config says; nothing is read, so nothing ticks."""
         compute = self.compute
         return random_transformer(
-            self.size, compute.device, compute.transformer_dtype, compute.transformer_scheme, watch
+            self.size, compute.device, compute.transformer_dtype, compute.transformer_scheme, watch, offload
         )
+
+    @property
+    def sizes(self) -> ModelSizes:
+        """From its config alone."""
+        return model_sizes(self.size.transformer)
 
     @property
     def num_weights(self) -> int:

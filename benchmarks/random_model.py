@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slipstream.core.quiet import quiet_imports
+from slipstream.memory.pinned import Offload
 from slipstream.models.z_image.loading import may_be_quantized
 from slipstream.models.z_image.resolve import TINY_ROOT
 from slipstream.precision.placing import Placement, Watch, place_weights
@@ -73,11 +74,13 @@ def empty_transformer(size: ModelSize) -> nn.Module:
 
 
 def random_transformer(
-    size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None, watch: Watch | None = None
-) -> nn.Module:
-    """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme; `watch` sees what is packed."""
+    size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None, watch: Watch | None = None,
+    offload: Offload | None = None,
+) -> nn.Module:  # fmt: skip
+    """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme; `watch` sees what is packed,
+    `offload` says what stays in host memory."""
     model = empty_transformer(size)
-    placement = Placement(device, dtype, scheme, may_be_quantized)
+    placement = Placement(device, dtype, scheme, may_be_quantized, offload=offload)
     placement = placement if watch is None else replace(placement, watch=watch)
     place_weights(model, random_weights(model, device, dtype), placement)
     return model.requires_grad_(False).eval()

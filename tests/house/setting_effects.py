@@ -102,6 +102,9 @@ ADVANCED = {
 QUANTIZATION = {
     "quantization.transformer": Effect("bf16", {"texts", *PICTURES}, nonsense="fp16"),
     "quantization.compute_dtype": Effect("float8", LOSS, given=("quantization.transformer=float8",), nonsense="int8"),
+    "quantization.layer_offloading": Effect(
+        "50", set(), given=("quantization.transformer=float8", "quantization.compute_dtype=float8"), nonsense="150"
+    ),
     "quantization.text_encoder": Effect("bf16", TEXTS, nonsense="fp16"),
 }
 RATES = {"rates", *LATER}

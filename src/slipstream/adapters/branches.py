@@ -245,7 +245,10 @@ def shape_of(linear: nn.Module) -> tuple[int, int]:
 
 
 def device_of(linear: nn.Module) -> torch.device:
-    """Where a linear's weight lies."""
+    """Where a linear computes: where its weight lies, or where it says that it visits."""
+    visited = getattr(linear, "computes_on", None)
+    if isinstance(visited, torch.device):
+        return visited
     return next(chain(linear.parameters(), linear.buffers())).device
 
 

@@ -2,11 +2,13 @@
 
 A live branch costs its own matrix products in every pass; folded it costs nothing. The sum is rounded once to the
 weight's precision. The weights without it are kept, on the device or in host memory, and come back exactly.
+
+Weights that stream from host memory (`memory.streaming`) have both sides there: they are exchanged, nothing is copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from slipstream.adapters.branches import AdaptedLinear, BranchSet
 from slipstream.adapters.low_rank import LowRank
+from slipstream.memory.pinned import HostArena, Offload
 from slipstream.precision.linear import QuantizedLinear
 from slipstream.precision.schemes import SCHEMES, Packed
 
@@ -53,31 +56,50 @@ class FoldedBranches:
         branches: of one role.
         names: which of them; see `dense_hosts`.
         keep_on: where the weights without them are kept; on the CPU they are pinned where CUDA is there.
+        offload: the weights among them that stay in host memory.
     """
 
-    def __init__(self, branches: BranchSet, names: Sequence[str], keep_on: torch.device) -> None:
+    def __init__(
+        self, branches: BranchSet, names: Sequence[str], keep_on: torch.device, offload: Offload | None = None
+    ) -> None:
         self._branches = branches
-        self._originals = {name: _kept(_weight(branches.hosts[name]), keep_on) for name in names}
+        far = [name for name in names if offload is not None and offload.chosen(name)]
+        near = [name for name in names if name not in far]
+        aside = aside_on(keep_on)
+        self._originals = {name: aside(_weight(branches.hosts[name])) for name in near}
         for name in names:
             branches.hosts[name].folded.add(branches.role)
         self._fold()
+        self._sides: dict[str, tuple[nn.Parameter, nn.Parameter]] = {}
+        for name in far:
+            assert offload is not None
+            original, own = _linear(branches.hosts[name]).weight, cast(LowRank, branches.branches[name])
+            assert isinstance(original, nn.Parameter)
+            folded = nn.Parameter(offload.arena.hold(_sum(original.detach(), own)), requires_grad=False)
+            self._sides[name] = original, folded
+        self._show(folded=True)
 
     @contextmanager
     def taken_out(self) -> Iterator[None]:
         """See `Folded`."""
         try:
+            self._show(folded=False)
             for name, original in self._originals.items():
                 _weight(self._branches.hosts[name]).copy_(original, non_blocking=True)
             yield
         finally:
+            self._show(folded=True)
             self._fold()
 
-    @torch.no_grad()
     def _fold(self) -> None:
         for name, kept in self._originals.items():
             own, weight = cast(LowRank, self._branches.branches[name]), _weight(self._branches.hosts[name])
-            original = kept.to(weight.device, torch.float32, non_blocking=True)
-            weight.copy_(torch.addmm(original, own.b.float(), own.a.float(), alpha=own.scale))
+            weight.copy_(_sum(kept, own))
+
+    def _show(self, *, folded: bool) -> None:
+        """The side from which weights stream."""
+        for name, sides in self._sides.items():
+            _linear(self._branches.hosts[name]).weight = sides[folded]
 
 
 class FoldedPacks:
@@ -90,10 +112,15 @@ class FoldedPacks:
         weights: A and B by module, as `files.LoraFile.modules` has them; others than plain LoRAs are not seen.
         scheme: of the model that is being loaded.
         keep_on: where the packs wait, and later those that they replace.
+        offload: the weights among them whose codes stay in host memory.
     """
 
-    def __init__(self, weights: Mapping[str, Mapping[str, Tensor]], scheme: str, keep_on: torch.device) -> None:
-        self._weights, self._scheme, self._keep_on = weights, SCHEMES[scheme], keep_on
+    def __init__(
+        self, weights: Mapping[str, Mapping[str, Tensor]], scheme: str, keep_on: torch.device,
+        offload: Offload | None = None,
+    ) -> None:  # fmt: skip
+        self._weights, self._scheme, self._offload = weights, SCHEMES[scheme], offload
+        self._aside = aside_on(keep_on)
         self._packs: dict[str, Packed] = {}
         self._asides: list[_Aside] = []
 
@@ -103,7 +130,9 @@ class FoldedPacks:
         if tensors is not None and tensors.keys() == {"lora_A.weight", "lora_B.weight"}:
             a, b = (tensors[f"lora_{key}.weight"].to(weight.device, torch.float32) for key in "AB")
             packed = self._scheme.pack(torch.addmm(weight.float(), b, a))
-            self._packs[name] = {key: _kept(tensor, self._keep_on) for key, tensor in packed.items()}
+            far = self._offload is not None and self._offload.chosen(name)
+            aside = self._offload.arena.hold if far and self._offload is not None else self._aside
+            self._packs[name] = {key: aside(tensor) for key, tensor in packed.items()}
 
     @property
     def num_bytes(self) -> int:
@@ -153,21 +182,40 @@ class _Aside:
     def swap(self) -> None:
         """Exchange what waits and what is in the linear: both, or, out of memory, neither."""
         present: Tensor = getattr(self.linear, self.key)
-        now = present.to(self.waiting.dtype, copy=True)
-        coming = self.waiting.to(present.device, present.dtype)
-        present.copy_(coming)
-        self.waiting.copy_(now)
+        if self.key == "codes" and hasattr(self.linear, "computes_on"):  # streams from where it is told to
+            setattr(self.linear, self.key, self.waiting)
+            self.waiting = present
+        else:
+            now = present.to(self.waiting.dtype, copy=True)
+            coming = self.waiting.to(present.device, present.dtype)
+            present.copy_(coming)
+            self.waiting.copy_(now)
         self.holds_sum = not self.holds_sum
 
 
+def _linear(host: AdaptedLinear) -> nn.Linear:
+    return cast(nn.Linear, host.base)
+
+
 def _weight(host: AdaptedLinear) -> Tensor:
-    return cast(nn.Linear, host.base).weight.detach()
+    return _linear(host).weight.detach()
 
 
-def _kept(weight: Tensor, device: torch.device) -> Tensor:
-    kept = torch.empty(weight.shape, dtype=weight.dtype, device=device, pin_memory=_pins(weight, device))
-    return kept.copy_(weight)
+@torch.no_grad()
+def _sum(weight: Tensor, own: LowRank) -> Tensor:
+    """Weight and LoRA in the weight's precision, where the LoRA lies."""
+    original = weight.to(own.a.device, torch.float32, non_blocking=True)
+    return torch.addmm(original, own.b.float(), own.a.float(), alpha=own.scale).to(weight.dtype)
 
 
-def _pins(weight: Tensor, device: torch.device) -> bool:
-    return device.type == "cpu" and weight.device.type == "cuda"
+def aside_on(device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What copies a tensor to where it waits: page-locked host memory where it comes from a GPU to the CPU."""
+    arenas: dict[bool, HostArena] = {}
+
+    def aside(tensor: Tensor) -> Tensor:
+        if device.type != "cpu":
+            return tensor.detach().to(device, copy=True)
+        pins = tensor.device.type == "cuda"
+        return arenas.setdefault(pins, HostArena(pinned=pins)).hold(tensor)
+
+    return aside

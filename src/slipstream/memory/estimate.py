@@ -114,6 +114,16 @@ def weight_bytes(sizes: ModelSizes, element: int, packed_bits: float | None) -> 
     return round((sizes.parameters - packed) * element + packed * (packed_bits or 0) / 8)
 
 
+def block_weights(widths: BlockWidths) -> int:
+    """Numbers in the attention and feed-forward of one block: 4 D D + 3 D F."""
+    return widths.stream * (4 * widths.stream + 3 * widths.feed_forward)
+
+
+def arriving_bytes(widths: BlockWidths, element: int) -> int:
+    """Where a dense weight of a streaming block lands before it is spread over rows that are longer than its own."""
+    return widths.stream * widths.feed_forward * element
+
+
 def joint_padding_bytes(sizes: ModelSizes, ranks: int, element: int, multiple: int) -> int:
     """What the joint matrices [[W, B], [A, 0]] of fused blocks take beyond their weights.
 

@@ -52,7 +52,3 @@ class Offload:
 
     chosen: Callable[[str], bool]
     arena: HostArena
-
-    def placed(self, name: str, tensor: Tensor) -> Tensor:
-        """The weight where it stays."""
-        return self.arena.hold(tensor) if self.chosen(name) else tensor

@@ -23,6 +23,7 @@ from slipstream.memory.estimate import (
     WORKSPACE_BYTES,
     ModelSizes,
     block_bytes,
+    block_weights,
     joint_padding_bytes,
     optimizer_bytes,
     trained_bytes,
@@ -41,7 +42,7 @@ _ENCODE_BYTES, _DECODE_BYTES, _DRAW_BYTES = int(1.6 * GIB), int(2.5 * GIB), int(
 """A picture of 1024 x 1024: into latents, out of latents, and a prediction without gradients."""
 _MEGAPIXEL = 1 << 20
 _MOST_PREVIEWS = 8
-_RING_BLOCKS = 3
+_RING_BLOCKS = 2
 """Blocks' weights that lie on the device at once while they are streamed."""
 _HOST_MARGIN = 1.5
 """Host memory that must be there for every byte that moves to it."""
@@ -197,6 +198,8 @@ def choices(machine: Machine, job: Job) -> Iterator[Choice]:
             transformer == "float8" and machine.float8 and job.plain_lora and fixed.compute_dtype != "bf16"
         )  # fmt: skip
         fused = job.plain_lora and (float8 or transformer == "bf16")
+        if offload and not fused and job.plain_lora and fixed.transformer is None:
+            continue  # only blocks that run as one function stream
         places: tuple[Literal["none", "gpu", "host", "live"], ...] = ("none",)
         if job.adapter_bytes:
             places = ("gpu", "host", "live") if fused and fixed.folds is not False else ("live",)
@@ -248,31 +251,39 @@ def _weights(job: Job, choice: Choice, element: int) -> tuple[int, int]:
     bits = job.bits.get(choice.transformer)
     packable = round(job.sizes.packable * (bits / 8 if bits is not None else element))
     on_device, on_host = weight_bytes(job.sizes, element, bits), 0
-    if choice.offload:
-        moved = packable * choice.offload // 100
-        ring = min(moved, packable * _RING_BLOCKS // job.sizes.num_blocks)
-        on_device, on_host = on_device - moved + ring, moved
+    moved = _moved_bytes(job, choice, element)
+    if moved:
+        ring = _RING_BLOCKS * moved // _num_moved(job, choice)
+        on_device, on_host = on_device - moved + min(moved, ring), moved
     if choice.fused and choice.products == "bf16":
         ranks = job.rank + (job.adapter_rank if choice.adapter == "live" else 0)
         on_device += joint_padding_bytes(job.sizes, ranks, element, job.rank_multiple)
     if choice.transposed:
-        on_device += packable
+        on_device += packable - moved
     if choice.adapter == "gpu":
-        on_device += packable
+        on_device, on_host = on_device + packable - moved, on_host + moved
     elif choice.adapter == "host":
         on_host += packable
     return on_device, on_host
 
 
+def _num_moved(job: Job, choice: Choice) -> int:
+    return round(job.sizes.num_blocks * choice.offload / 100)
+
+
+def _moved_bytes(job: Job, choice: Choice, element: int) -> int:
+    """The weights of the main blocks that stream."""
+    bits = job.bits.get(choice.transformer, 8 * element)
+    return round(_num_moved(job, choice) * block_weights(job.sizes.widths) * bits / 8)
+
+
 def _seconds(machine: Machine, job: Job, choice: Choice, levels: partial[LevelPlan]) -> float:
     """The mean over all sizes."""
-    bits = job.bits.get(choice.transformer)
-    moved = round(job.sizes.packable * (bits or 16) / 8) * choice.offload // 100
     work = Work(
         fused=choice.fused, float8=choice.products == "float8",
         packed=choice.transformer if not choice.fused else None,
         transposes=choice.products == "float8" and not choice.transposed,
-        live_adapter=choice.adapter == "live", streamed=2 * moved,
+        live_adapter=choice.adapter == "live", streamed=2 * _moved_bytes(job, choice, 2),
     )  # fmt: skip
     return sum(
         share

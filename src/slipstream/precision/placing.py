@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from slipstream.memory.pinned import Offload
 from slipstream.precision.linear import QuantizedLinear
 from slipstream.precision.schemes import FLOAT8_SCHEME, SCHEMES, Packed
 
@@ -31,6 +32,8 @@ class Placement:
         scheme: name of the scheme for the chosen linears, or None to keep them in `dtype`.
         chosen: whether the linear of this module name is packed.
         watch: gets the module name and the dense weight, on the device, of every linear that is packed from one.
+        offload: linears whose weights stay in host memory, dense ones or codes; None where none does. Such a linear
+            says in `computes_on` which device it is for.
     """
 
     device: torch.device
@@ -38,6 +41,11 @@ class Placement:
     scheme: str | None = None
     chosen: Callable[[str], bool] = lambda name: True
     watch: Watch = lambda name, weight: None
+    offload: Offload | None = None
+
+    def stays(self, linear: str) -> bool:
+        """Whether the weight of the linear of this name stays in host memory."""
+        return self.offload is not None and self.offload.chosen(linear)
 
 
 def place_weights(model: nn.Module, weights: Iterable[tuple[str, Weight]], placement: Placement) -> list[str]:
@@ -70,21 +78,27 @@ def place_weights(model: nn.Module, weights: Iterable[tuple[str, Weight]], place
         shown = ", ".join(missing[:3]) + (", ..." if missing[3:] else "")
         raise ValueError(f"{len(missing)} weights are missing: {shown}")
     for module in model.modules():
+        stays = hasattr(module, "computes_on")
         for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, buffer.to(placement.device))
+            if not (stays and name == "codes"):
+                setattr(module, name, buffer.to(placement.device))
     return unknown
 
 
 def _place(model: nn.Module, key: str, tensor: Tensor, placement: Placement) -> None:
     module_name, _, leaf = key.rpartition(".")
     module = model.get_submodule(module_name)
+    if placement.scheme is None and leaf == "weight" and placement.stays(module_name):
+        return _keep(module, leaf, tensor.to(placement.dtype), placement)
     on_device = tensor.to(placement.device)
     if isinstance(module, QuantizedLinear):
         setattr(module, leaf, on_device.to(placement.dtype))
     elif placement.scheme and leaf == "weight" and isinstance(module, nn.Linear) and placement.chosen(module_name):
         placement.watch(module_name, on_device)
-        scheme = SCHEMES[placement.scheme]
-        model.set_submodule(module_name, QuantizedLinear.of(on_device, scheme, placement.dtype, module.bias))
+        packed = QuantizedLinear.of(on_device, SCHEMES[placement.scheme], placement.dtype, module.bias)
+        model.set_submodule(module_name, packed)
+        if placement.stays(module_name):
+            _keep(packed, "codes", packed.packed["codes"], placement)
     elif leaf in module._parameters:
         module._parameters[leaf] = nn.Parameter(on_device.to(placement.dtype), requires_grad=False)
     else:
@@ -98,6 +112,16 @@ def _place_packed(model: nn.Module, key: str, packed: Packed, placement: Placeme
     bias = model.get_submodule(name).bias
     linear = QuantizedLinear(on_device, SCHEMES[FLOAT8_SCHEME], in_features, out_features, placement.dtype, bias)  # type: ignore[arg-type]
     model.set_submodule(name, linear)
+    if placement.stays(name):
+        _keep(linear, "codes", linear.packed["codes"], placement)
+
+
+def _keep(linear: nn.Module, leaf: str, tensor: Tensor, placement: Placement) -> None:
+    """Let a linear hold this in host memory."""
+    assert placement.offload is not None
+    held = placement.offload.arena.hold(tensor)
+    setattr(linear, leaf, nn.Parameter(held, requires_grad=False) if leaf in linear._parameters else held)
+    linear.computes_on = placement.device  # type: ignore[assignment]
 
 
 def count_quantized(model: nn.Module) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from slipstream.kernels.attention import ChosenAttention, fastest_attention, pla
 from slipstream.models.z_image.family import ADAPTER_ROOT, release_memory
 from slipstream.models.z_image.fast_predictor import FastPredictor
 from slipstream.models.z_image.stack import BlockStack
+from slipstream.models.z_image.streamed import NO_STREAMING, Streaming
 from slipstream.precision.linear import QuantizedLinear
 from slipstream.training.float8_path import float8_path, is_float8
 from slipstream.training.keeping import Keeping
@@ -59,7 +60,7 @@ class FastPath:
 
 def fast_path(
     transformer: nn.Module, lora: BranchSet, device: torch.device, *, known: Kernels = NO_KERNELS, float8: bool = False,
-    keep_transposed: bool | None = None,
+    keep_transposed: bool | None = None, streaming: Streaming = NO_STREAMING,
 ) -> tuple[FastPath | None, list[str]]:  # fmt: skip
     """The fast path over a transformer with its branches attached, or None, and lines that say what was chosen and why.
 
@@ -70,6 +71,7 @@ def fast_path(
         known: the kernels that this run has used so far; timed anew where there are none or they do not run here.
         float8: multiply float8 weights in float8; the CPU emulates it.
         keep_transposed: hold float8 codes transposed too; None does where there is room.
+        streaming: which main blocks stream from host memory.
     """
     obstacle = _obstacle(transformer, device, float8)
     if obstacle is not None:
@@ -88,7 +90,7 @@ def fast_path(
         BlockStack, attend=chosen.attend, multiply=packed.chosen.multiply if packed else None,
         keep_transposed=packed is not None and packed.keep_transposed,
     )  # fmt: skip
-    before, main = stack(refiner, branches[0]), stack(blocks, branches[1])
+    before, main = stack(refiner, branches[0]), stack(blocks, branches[1], streaming=streaming)
     release_memory()  # the linears' first weights, which the joint matrices replaced
     outside = _outside(transformer)
     against = _obstacle_to_graphs(outside, device, before, main)
@@ -126,6 +128,8 @@ def _obstacle_to_graphs(outside: str | None, device: torch.device, *stacks: Bloc
     """What keeps predictions from being captured, or None."""
     if device.type != "cuda":
         return "no CUDA"
+    if any(stack.streamed.number for stack in stacks):
+        return "blocks stream from host memory; the copies hide more than launches cost"
     if not all(stack.fits_graphs for stack in stacks):
         return "adaLN has several branches, or not in every block"
     return f"{outside} has a branch outside of the fused blocks" if outside is not None else None

@@ -46,7 +46,7 @@ def float8_path(
     """
     packed = [module for block in blocks for module in block.modules() if isinstance(module, QuantizedLinear)]
     chosen = chosen_float8(device, packed[0].dtype, distinct_products(blocks, branches), ROWS, known)
-    needed = sum(module.packed["codes"].nbytes for module in packed)
+    needed = sum(module.packed["codes"].nbytes for module in packed if not hasattr(module, "computes_on"))
     has_room = device.type != "cuda" or free_bytes(device) - needed >= TRANSPOSED_RESERVE
     keeps = has_room if keep_transposed is None else keep_transposed
     size = f"{needed / 2**30:.1f} GiB"

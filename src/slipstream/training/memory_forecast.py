@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipstream.data.buckets import Bucket
-from slipstream.memory.candidate import Choice
 from slipstream.memory.estimate import (
     ModelSizes,
     Resident,
     StepMemory,
+    arriving_bytes,
     joint_padding_bytes,
     optimizer_bytes,
     step_memory,
@@ -20,11 +20,12 @@ from slipstream.models.z_image.fused_linear import RANK_MULTIPLE
 from slipstream.models.z_image.sizes import model_sizes
 from slipstream.models.z_image.transformer_file import transformer_config
 from slipstream.precision.schemes import SCHEMES
-from slipstream.training.device import Compute, free_bytes
+from slipstream.training.device import free_bytes
 from slipstream.training.float8_path import TRANSPOSED_RESERVE
 from slipstream.training.folding_stage import DENSE_RESERVE, PACKED_RESERVE
 from slipstream.training.keeping import activation_budget, bytes_of_block, tokens_of
-from slipstream.training.planning import is_plain_lora, num_trained
+from slipstream.training.offloading import Offloading, obstacle_to_fusing
+from slipstream.training.planning import num_trained
 from slipstream.training.setting import Setting
 
 
@@ -63,10 +64,7 @@ def expected_memory(setting: Setting) -> MemoryForecast:
 
 def runs_fused(setting: Setting) -> bool:
     """Whether the main blocks will run as one function, as far as settings tell (`fast_path` decides)."""
-    compute = setting.compute
-    if not is_plain_lora(setting.config):
-        return False
-    return compute.float8_products or (compute.device.type == "cuda" and compute.transformer_scheme is None)
+    return obstacle_to_fusing(setting.config, setting.compute) is None
 
 
 def _weights(setting: Setting, sizes: ModelSizes, fused: bool) -> int:
@@ -77,24 +75,28 @@ def _weights(setting: Setting, sizes: ModelSizes, fused: bool) -> int:
     weights = weight_bytes(sizes, element, bits)
     if not fused:
         return weights
-    free = free_bytes(compute.device)
+    free, offloading = free_bytes(compute.device), setting.offloading
+    weights += slots_bytes(offloading) - offloading.num_bytes
+    second = (sizes.packable - offloading.num_weights) * (1 if compute.float8_products else element)
+    if not compute.float8_products:
+        padding = joint_padding_bytes(sizes, setting.config.target.rank, element, RANK_MULTIPLE)
+        weights += padding + slots_bytes(offloading, padding // sizes.num_blocks) - slots_bytes(offloading)
+        weights += arriving_bytes(sizes.widths, element) if offloading else 0
     if setting.plan is not None:
-        return weights + _second_copies(setting.plan.chosen.choice, compute, sizes, setting.config.target.rank, element)
+        choice = setting.plan.chosen.choice
+        return weights + second * ((choice.adapter == "gpu") + (choice.transposed and compute.float8_products))
     if compute.float8_products:
-        aside = sizes.packable if setting.adapter is not None and free - sizes.packable >= PACKED_RESERVE else 0
-        transposed = sizes.packable if free - weights - aside - sizes.packable >= TRANSPOSED_RESERVE else 0
-        return weights + aside + transposed
-    weights += joint_padding_bytes(sizes, setting.config.target.rank, element, RANK_MULTIPLE)
-    aside = sizes.packable * element if setting.adapter is not None else 0
+        aside = second if setting.adapter is not None and free - second >= PACKED_RESERVE else 0
+        return weights + aside + (second if free - weights - aside - second >= TRANSPOSED_RESERVE else 0)
+    aside = second if setting.adapter is not None else 0
     return weights + (aside if free - weights - aside >= DENSE_RESERVE else 0)
 
 
-def _second_copies(choice: Choice, compute: Compute, sizes: ModelSizes, rank: int, element: int) -> int:
-    """What the plan keeps on the device beside the weights as they are."""
-    if compute.float8_products:
-        return sizes.packable * ((choice.adapter == "gpu") + choice.transposed)
-    aside = sizes.packable * element if choice.adapter == "gpu" else 0
-    return joint_padding_bytes(sizes, rank, element, RANK_MULTIPLE) + aside
+def slots_bytes(offloading: Offloading, padding: int = 0) -> int:
+    """What the slots of streaming blocks take on the device; `padding` of a block's joint matrices."""
+    number = len(offloading.streaming.blocks)
+    slots = min(offloading.streaming.num_slots, number)
+    return slots * (offloading.num_bytes // number + padding) if number else 0
 
 
 def _adapter_bytes(setting: Setting) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slipstream.config.checkpointing import budget_gib
+from slipstream.config.layer_offloading import percent_of
 from slipstream.config.run_config import RunConfig
 from slipstream.data.buckets import Bucket
 from slipstream.memory.plan import GIB
@@ -63,6 +64,7 @@ def plan_training(
                 (one.width * one.height * (2 if one.uses_guidance else 1) for one in pictures), default=0
             ),
             num_previews=len(pictures),
+            offload_percents=(percent_of(config.quantization.layer_offloading),),
             fixed=fixed_by(config, before),
         ),
     )

@@ -33,6 +33,7 @@ from slipstream.training.objective_settings import (
     side_lines,
     update_lines,
 )
+from slipstream.training.offloading import Offloading, choose_offloading
 from slipstream.training.optimizer_stage import settle_optimizer
 from slipstream.training.optimizers import OptimizerChoice
 from slipstream.training.pictures import preview_pictures
@@ -72,6 +73,12 @@ class Setting:
         return tuple(dict.fromkeys([*known, *prompts, *negatives]))
 
     @property
+    def offloading(self) -> Offloading:
+        """Blocks that stream from host memory."""
+        planned = self.plan.chosen.choice.offload if self.plan is not None else 0
+        return choose_offloading(self.config, self.compute, self.model.sizes, planned)
+
+    @property
     def samples_per_step(self) -> int:
         """Samples of one update."""
         return self.config.training.batch_size * self.config.training.gradient_accumulation
@@ -87,8 +94,8 @@ class Setting:
         lines += [f"  {line}" for line in self.model.describe()]
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
-            *(self.plan.lines if self.plan is not None else ()), self._checkpointing_line(), self.optimizer.line,
-            *update_lines(self.config), *side_lines(self.config), *self._validation_line(),
+            *(self.plan.lines if self.plan is not None else ()), self._checkpointing_line(), self.offloading.line,
+            self.optimizer.line, *update_lines(self.config), *side_lines(self.config), *self._validation_line(),
             f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
@@ -158,7 +165,9 @@ def settle(config: RunConfig, on_download: OnDownload | None = None, before: Fix
         optimizer=settle_optimizer(config),
         held_out=held_out,
     )
-    return _planned(setting, measure_machine(compute.device), before) if compute.device.type == "cuda" else setting
+    setting = _planned(setting, measure_machine(compute.device), before) if compute.device.type == "cuda" else setting
+    _ = setting.offloading  # refuses what cannot work, before anything is loaded
+    return setting
 
 
 def _planned(setting: Setting, machine: Machine, before: Fixed | None) -> Setting:

@@ -119,9 +119,10 @@ def prepare_transformer(
         AdapterError: TARGET means nothing in this model, or a file does not fit.
         ConfigError: float8 products were asked for and something keeps the blocks from them.
     """
-    packs = packs_to_fold(setting)
+    offload = setting.offloading.begin(setting.compute, sides=1)
+    packs = packs_to_fold(setting, offload)
     with reporter.byte_phase("load transformer") as read:
-        transformer = setting.model.load_transformer(read, packs.watch if packs is not None else None)
+        transformer = setting.model.load_transformer(read, packs.watch if packs is not None else None, offload)
     for line in quantization_lines(transformer, setting.compute.transformer_scheme):
         reporter.log(line)
     adapter = no_training_adapter()
@@ -134,18 +135,25 @@ def prepare_transformer(
         reporter.log(start_from(transformer, lora, setting.start, aliases=MODULE_ALIASES))
     device, float8 = setting.compute.device, setting.compute.float8_products
     if can_run_fast(transformer, device, float8=float8):
-        adapter, line = fold_adapter(adapter, packs, setting.compute)
+        adapter, line = fold_adapter(adapter, packs, setting.compute, offload)
         reporter.log(line)
     del packs  # where nothing took them, their memory is free again
+    streaming = setting.offloading.streaming
     fast, lines = fast_path(
-        transformer, lora, device, known=known, float8=float8, keep_transposed=setting.compute.keep_transposed
-    )
+        transformer, lora, device, known=known, float8=float8, keep_transposed=setting.compute.keep_transposed,
+        streaming=streaming,
+    )  # fmt: skip
     keeping = choose_keeping(
         setting.config, setting.compute, transformer, sum(parameter.numel() for parameter in lora.parameters()),
         [bucket for bucket, _, _ in setting.dataset.bucket_table()], is_fused=fast is not None,
     )  # fmt: skip
     if fast is not None:
         fast.keep(keeping)
+    elif streaming.blocks:
+        raise ConfigError(
+            f"offloaded blocks need the fused blocks; {lines[0]}", where="quantization.layer_offloading",
+            fix="set it to 0, or train a plain LoRA without dropout.",
+        )  # fmt: skip
     elif setting.config.quantization.compute_dtype == "float8":
         raise ConfigError(
             f"float8 products need the fused blocks; {lines[0]}", where="quantization.compute_dtype",

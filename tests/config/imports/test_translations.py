@@ -304,3 +304,25 @@ def test_a_value_that_cannot_be_read_is_refused_by_its_name(key, groups):
     with pytest.raises(ConfigError) as refused:
         imported(**groups)
     assert f"job.yaml: {key}: got" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "percent"),
+    [
+        ({"layer_offloading": True}, 100),
+        ({"layer_offloading": True, "layer_offloading_transformer_percent": 0.7}, 70),
+        ({"auto_memory": True, "quantize": True, "qtype": "qfloat8"}, 100),
+        ({"layer_offloading": False, "layer_offloading_transformer_percent": 0.7}, None),
+        ({"layer_offloading": True, "quantize": True, "qtype": "uint4"}, None),
+    ],
+)
+def test_offloaded_layers_become_a_percentage_of_blocks_where_blocks_can_stream(model, percent):
+    training = imported(model)
+    assert value(training, "quantization.layer_offloading") == percent
+    assert entry(training, next(f"model.{key}" for key in model)).matters == (model.get("qtype") == "uint4")
+
+
+def test_other_kinds_of_lora_do_not_stream():
+    training = imported({"layer_offloading": True}, network={"type": "lokr", "linear": 4})
+    assert value(training, "quantization.layer_offloading") is None
+    assert entry(training, "model.layer_offloading").matters

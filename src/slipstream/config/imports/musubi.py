@@ -33,7 +33,8 @@ SCRIPT = "zimage_train_network"
 _LOGGING = skip("curves are in the report, in metrics.jsonl and in TensorBoard files")
 _SPEED = skip("a way of computing, with the same result")
 _LOADING = skip("loading only")
-_OFFLOADING = lacking("blocks cannot be moved to host memory here; use quantization or smaller resolutions")
+_BLOCKS = 30
+_SWAPPING = skip("blocks come from pinned memory, to the GPU only, through a ring of two")
 _HUB = skip("with --huggingface_repo_id")
 _KINDS = {"lora_zimage": "lora", "lora": "lora", "loha": "loha", "lokr": "lokr"}
 _OPTIMIZERS = {
@@ -203,8 +204,8 @@ def table(epochs: Epochs) -> Table:
         "fp8_base": _on("quantization.transformer", "float8", "with a scale for every row"),
         "fp8_scaled": _on("quantization.transformer", "float8", "with a scale for every row"),
         "fp8_llm": _on("quantization.text_encoder", "float8", "with a scale for every row"),
-        "blocks_to_swap": _OFFLOADING,
-        "gradient_checkpointing_cpu_offload": _OFFLOADING,
+        "blocks_to_swap": _swap,
+        "gradient_checkpointing_cpu_offload": lacking("activations stay on the GPU; checkpointing keeps fewer of them"),
         "gradient_checkpointing": _on("training.gradient_checkpointing", "auto", "keeps what fits"),
         "mixed_precision": lacking("fp16 overflows in Z-Image; bf16 on a GPU", "bf16", "no"),
         "network_module": _module,
@@ -284,11 +285,25 @@ def table(epochs: Epochs) -> Table:
         ),
         **dict.fromkeys(
             ("max_data_loader_n_workers", "persistent_data_loader_workers", "disable_numpy_memmap",
-             "use_pinned_memory_for_block_swap", "img_in_txt_in_offloading", "block_swap_h2d_only",
-             "block_swap_ring_size"),
+             "img_in_txt_in_offloading"),
             _LOADING,
         ),
+        **dict.fromkeys(
+            ("use_pinned_memory_for_block_swap", "block_swap_h2d_only", "block_swap_ring_size"), _SWAPPING
+        ),
     }  # fmt: skip
+
+
+@decide("quantization.layer_offloading")
+def _swap(spot: Spot) -> None:
+    """`--blocks_to_swap`: so many of the main blocks in host memory."""
+    blocks = int(number(spot.value or 0))
+    if not blocks:
+        return spot.ignore("off in the command too")
+    if _KINDS.get(str(spot.group.get("network_module", "lora")).rpartition(".")[2], "lora") != "lora":
+        return spot.ignore("blocks stream here with a plain LoRA only", matters=True)
+    why = f"{min(blocks, _BLOCKS)} of {_BLOCKS} blocks as a percentage, streamed ahead of their use"
+    spot.put("quantization.layer_offloading", round(100 * min(blocks, _BLOCKS) / _BLOCKS), why)
 
 
 @decide("datasets.0.resolutions")

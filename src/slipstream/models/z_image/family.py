@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slipstream.memory.estimate import ModelSizes
+from slipstream.memory.pinned import Offload
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.models.z_image.latents import ImageCodec
 from slipstream.models.z_image.loading import (
@@ -26,8 +28,14 @@ from slipstream.models.z_image.loading import (
 )
 from slipstream.models.z_image.prediction import TextBatch, predict_velocity
 from slipstream.models.z_image.resolve import ModelParts
+from slipstream.models.z_image.sizes import model_sizes
 from slipstream.models.z_image.text import TOKENS_AT_ONCE, TextEncoder
-from slipstream.models.z_image.transformer_file import MODULE_ALIASES, StoredTransformer, open_transformer
+from slipstream.models.z_image.transformer_file import (
+    MODULE_ALIASES,
+    StoredTransformer,
+    open_transformer,
+    transformer_config,
+)
 from slipstream.precision.checkpointing import RunBlock, run_directly
 from slipstream.precision.placing import Watch
 from slipstream.precision.reading import Tick
@@ -101,16 +109,23 @@ class ZImage:
         vae: Any = load_vae(self.parts.paths["vae"], self.device, self.transformer_dtype)
         return ImageCodec(vae.to(memory_format=memory_format_on(self.device)), self.latent_identity)
 
-    def load_transformer(self, tick: Tick | None = None, watch: Watch | None = None) -> nn.Module:
+    def load_transformer(
+        self, tick: Tick | None = None, watch: Watch | None = None, offload: Offload | None = None
+    ) -> nn.Module:
         """The transformer on the device, frozen; `tick(bytes read, bytes in all)`, `watch(linear, dense weight)` of
-        what is packed."""
-        place = self.parts.paths["transformer"]
-        return load_transformer(place, self.device, self.transformer_dtype, self.transformer_scheme, tick, watch)
+        what is packed; weights of `offload` stay in host memory."""
+        place, dtype, scheme = self.parts.paths["transformer"], self.transformer_dtype, self.transformer_scheme
+        return load_transformer(place, self.device, dtype, scheme, tick, watch, offload)
 
     @property
     def num_weights(self) -> int:
         """Numbers in all weights of the transformer: its bytes, were they packed in 8 bits."""
         return open_transformer(self.parts.paths["transformer"]).num_parameters
+
+    @property
+    def sizes(self) -> ModelSizes:
+        """Of the transformer, from its config alone."""
+        return model_sizes(transformer_config(self.parts.paths["transformer"]))
 
     def load_shift(self) -> SamplingShift:
         """The scheduler's shift."""

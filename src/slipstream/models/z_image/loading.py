@@ -20,6 +20,7 @@ from torch import nn
 from slipstream.core.errors import ModelError
 from slipstream.core.quiet import quiet_imports
 from slipstream.flow.shift import resolution_shift
+from slipstream.memory.pinned import Offload
 from slipstream.models.z_image.model_folder import read_config, weight_files, weight_headers
 from slipstream.models.z_image.transformer_file import FLOAT8, StoredTransformer, open_transformer
 from slipstream.precision.placing import Placement, Watch, Weight, place_weights
@@ -49,11 +50,12 @@ def may_be_quantized(linear: str) -> bool:
 
 def load_transformer(
     place: Path, device: torch.device, dtype: torch.dtype, scheme: str | None = None, tick: Tick | None = None,
-    watch: Watch | None = None,
+    watch: Watch | None = None, offload: Offload | None = None,
 ) -> nn.Module:  # fmt: skip
     """The `ZImageTransformer2DModel` of a folder or a single file, its blocks' linears packed by `scheme`.
 
-    `watch` sees every dense weight that is packed (`precision.placing`).
+    `watch` sees every dense weight that is packed, `offload` says which weights stay in host memory
+    (`precision.placing`).
 
     Raises:
         ModelError: it is another model, or its weights do not fit its config.
@@ -65,7 +67,7 @@ def load_transformer(
         with torch.device("meta"):
             model = ZImageTransformer2DModel.from_config(stored.config)
         _require_fit(model, stored)
-        placement = Placement(device, dtype, scheme, may_be_quantized)
+        placement = Placement(device, dtype, scheme, may_be_quantized, offload=offload)
         placement = placement if watch is None else replace(placement, watch=watch)
         return _filled(model, transformer_weights(stored, placement, tick), placement)
 

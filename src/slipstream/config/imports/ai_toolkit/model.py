@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipstream.config.imports.reading import dtype, group, weight_format
+from slipstream.config.imports.reading import dtype, group, number, weight_format
 from slipstream.config.imports.rules import Spot, Table, decide, lacking, skip
 from slipstream.config.variants import NO_ADAPTER, VARIANTS, variant_named
 from slipstream.core.errors import ConfigError
@@ -13,6 +13,7 @@ from slipstream.core.errors import ConfigError
 ARCHES = {"zimage:turbo": "turbo", "zimage:deturbo": "de_turbo", "zimage:de_turbo": "de_turbo", "zimage": None}
 """`arch` of the Z-Image family -> variant; None where the name has to tell."""
 
+_OFFLOADING = "quantization.layer_offloading"
 _OTHER_MODEL = skip("for another model family")
 _VERSIONS = {path: name for name, path in VARIANTS["turbo"].adapters.items()}
 
@@ -113,6 +114,32 @@ def _precision(target: str, switch: str, kind: str) -> Any:
     return decide(target)(act)
 
 
+@decide("quantization.layer_offloading")
+def _offloading(spot: Spot) -> None:
+    """Layers in host memory: blocks that stream, where they can."""
+    if not spot.value:
+        return spot.ignore("off in the file too")
+    kept = weight_format(spot.group.get("qtype") or "qfloat8") if spot.group.get("quantize") else "bf16"
+    kind = str(group(spot.root, "network").get("type") or "lora").lower()
+    if kept in ("int8", "nf4") or kind != "lora":
+        why = f"blocks stream here with bf16 or float8 weights and a plain LoRA, not with {kept} and {kind}"
+        return spot.ignore(why, matters=True)
+    spot.put(_OFFLOADING, _percent(spot.group), "a percentage of the blocks, streamed ahead of their use")
+
+
+@decide("quantization.layer_offloading")
+def _offloading_share(spot: Spot) -> None:
+    """The share of the transformer that `layer_offloading` moves."""
+    if not (spot.group.get("layer_offloading") or spot.group.get("auto_memory")):
+        return spot.ignore("its switch is off")
+    spot.merged(_OFFLOADING, _percent(spot.group), "a percentage of the blocks")
+
+
+def _percent(model: Mapping[str, Any]) -> int:
+    share = number(model.get("layer_offloading_transformer_percent", 1.0))
+    return max(0, min(100, round(100 * float(share))))
+
+
 def _unquantized(root: Mapping[str, Any]) -> str:
     """Precision of weights that are not quantized: what `train.dtype` says."""
     return "fp32" if dtype(group(root, "train").get("dtype", "bf16")) == "fp32" else "auto"
@@ -133,10 +160,10 @@ MODEL: Table = {
     "qtype_te": _precision("quantization.text_encoder", "quantize_te", "qtype_te"),
     "dtype": skip("train.dtype decides there too"),
     "low_vram": skip("a way of loading there, with the same result; here memory is saved by quantization"),
-    "layer_offloading": lacking("layers cannot be moved to host memory here; use quantization or smaller resolutions"),
-    "auto_memory": lacking("layers cannot be moved to host memory here; use quantization or smaller resolutions"),
-    "layer_offloading_transformer_percent": skip("belongs to layer_offloading"),
-    "layer_offloading_text_encoder_percent": skip("belongs to layer_offloading"),
+    "layer_offloading": _offloading,
+    "auto_memory": _offloading,
+    "layer_offloading_transformer_percent": _offloading_share,
+    "layer_offloading_text_encoder_percent": skip("the text encoder is alone on the GPU here while it is needed"),
     "lora_path": lacking("a LoRA merged into the base before training; target.start_from goes on training one"),
     "inference_lora_path": lacking("a LoRA for previews only; previews here are what the LoRA's user will get"),
     "unconditional_lora_path": lacking("a LoRA for the negative prompt only"),

@@ -117,7 +117,9 @@ NETWORK: Table = {
     ),
     "transformer_only": lacking("only the transformer is trained here", True),
     "split_multistage_loras": skip("for models of two stages"),
-    "layer_offloading": lacking("layers cannot be moved to host memory here"),
+    "layer_offloading": lacking(
+        "the LoRA stays on the GPU here; quantization.layer_offloading moves the base's blocks"
+    ),
     "all_layers": lacking("a LoRA sits on linear layers only"),
     "normalize": lacking("rescaling of the saved weights"),
     "lorm": lacking("a way of making small models"),
