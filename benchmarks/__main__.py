@@ -61,6 +61,7 @@ PARTS = (
     Part("caching", "caching.py", ("--out", "{out}/caching.json", "--size", "{size}", "--previews"), 240),
     Part("memory", "memory_tiers.py", ("--out", "{out}/memory_tiers.json", "--size", "{size}"), 420,
          ("--steps", "1", "--warm-ups", "0", "--tiers", "3")),
+    Part("equality", "equality.py", ("--out", "{out}/equality.json", "--size", "{size}"), 240),
     Part("rows", "row_kernels.py", ("--out", "{out}/row_kernels.json"), 120, cuda=True),
     Part("float8", "float8_matmul.py", ("--out", "{out}/float8_matmul.json"), 150, cuda=True),
 )  # fmt: skip
