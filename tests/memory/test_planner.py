@@ -155,3 +155,22 @@ def test_steps_module_by_module_as_measured():
 )
 def test_fused_steps_as_in_the_log(float8, tokens, measured):
     assert seconds_of(tokens, Work(fused=True, float8=float8)) == pytest.approx(measured, rel=0.2)
+
+
+def test_streaming_leaves_two_blocks_on_the_device_and_the_rest_with_both_sides_on_the_host():
+    block = 176_947_200
+    job = replace(JOB, fixed=Fixed(transformer="float8", activations=0))
+    found = {}
+    for percent in (0, 50, 100):
+        ranked = rank_candidates(machine(79), replace(job, offload_percents=(percent,)))
+        (found[percent],) = [one for one in ranked if one.choice.adapter == "gpu" and not one.choice.transposed]
+    for percent, streamed in ((50, 15), (100, 30)):
+        resident = 2 * streamed * block - 2 * block  # either side is gone from the device, two slots came
+        assert found[0].peaks["train"] - found[percent].peaks["train"] == resident
+        assert found[percent].host_bytes == 2 * streamed * block
+
+
+def test_only_blocks_that_run_as_one_function_stream():
+    streamed = list(choices(machine(10, float8=False), replace(JOB, offload_percents=(100,))))
+    assert {one.transformer for one in streamed} == {"bf16"}
+    assert all(one.fused for one in streamed)
