@@ -113,6 +113,37 @@ def test_graphs_replay_what_was_run_without_them(tiny):
     assert all(error(one.cpu(), smaller) < 5e-3 for one in plain)
 
 
+def test_drawing_with_a_lora_from_a_file_is_fast_too(tiny):
+    """Nothing is trained: a frozen LoRA beside bf16 weights, at the strengths of a sweep."""
+    from slipstream.adapters.files import load_lora
+    from slipstream.adapters.inject import inject_weights
+    from slipstream.models.z_image.family import ZImage, predictor
+    from slipstream.models.z_image.resolve import TINY_ROOT, resolve_parts
+    from slipstream.training.fast_path import fast_path
+
+    def drawn(fused: bool) -> list[Tensor]:
+        parts = resolve_parts("tiny/turbo", "tiny/turbo")
+        model = ZImage(parts, torch.device("cuda"), torch.bfloat16, torch.bfloat16).load_transformer()
+        weights = load_lora(TINY_ROOT / "adapters" / "training_adapter_v2.safetensors").modules
+        lora, _ = inject_weights(model, weights, role="lora_0", source="file")
+        predict = predictor(model)
+        if fused:
+            fast, lines = fast_path(model, None, torch.device("cuda"))
+            assert fast is not None, lines
+            predict = fast.predict
+        noisy = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(2)).cuda()
+        texts = [tiny.features("a noto emoji of cat"), tiny.features("a blob emoji of fire")]
+        found = []
+        with torch.no_grad():
+            for strength in (1.0, 1.0, 1.0, 0.5, 0.0):
+                lora.set_strength(strength)
+                found.append(predict(noisy, torch.tensor([0.3, 0.8], device="cuda"), texts).cpu())
+        return found
+
+    for own, plain in zip(drawn(True), drawn(False), strict=True):
+        assert error(own, plain) < 2e-2
+
+
 def test_a_training_on_cuda_takes_the_fused_blocks(tmp_path, monkeypatch):
     from pathlib import Path
 

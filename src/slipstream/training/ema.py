@@ -37,8 +37,7 @@ class Ema:
     def update(self) -> None:
         """Move the shadow toward the parameters (call after every optimizer step)."""
         decay = decay_at(self.decay, self.updates, self.warmup_steps)
-        for shadow, parameter in zip(self.shadow, self.parameters, strict=True):
-            shadow.lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(self.shadow, [parameter.detach() for parameter in self.parameters], 1 - decay)
         self.updates += 1
 
     @contextmanager

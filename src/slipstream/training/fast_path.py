@@ -59,7 +59,8 @@ class FastPath:
 
 
 def fast_path(
-    transformer: nn.Module, lora: BranchSet, device: torch.device, *, known: Kernels = NO_KERNELS, float8: bool = False,
+    transformer: nn.Module, lora: BranchSet | None, device: torch.device, *, known: Kernels = NO_KERNELS,
+    float8: bool = False,
     keep_transposed: bool | None = None, streaming: Streaming = NO_STREAMING,
 ) -> tuple[FastPath | None, list[str]]:  # fmt: skip
     """The fast path over a transformer with its branches attached, or None, and lines that say what was chosen and why.
@@ -68,6 +69,7 @@ def fast_path(
     be multiplied in float8; everything else trains block by block, module by module, with the same result.
 
     Args:
+        lora: what is trained; None where the model is only drawn with.
         known: the kernels that this run has used so far; timed anew where there are none or they do not run here.
         float8: multiply float8 weights in float8; the CPU emulates it.
         keep_transposed: hold float8 codes transposed too; None does where there is room.
@@ -94,8 +96,9 @@ def fast_path(
     release_memory()  # the linears' first weights, which the joint matrices replaced
     outside = _outside(transformer)
     against = _obstacle_to_graphs(outside, device, before, main)
+    trained = [] if lora is None else lora.parameters()
     predict = FastPredictor(
-        transformer, before, main, lora.parameters() if against is None else None, keep_contexts=outside is None
+        transformer, before, main, trained if against is None else None, keep_contexts=outside is None
     )
     graphs = (
         "CUDA graphs: one per shape, from its second batch on" if against is None else f"CUDA graphs: none ({against})"

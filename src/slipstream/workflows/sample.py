@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slipstream.models.z_image.family import ZImage
     from slipstream.models.z_image.hub import OnDownload
     from slipstream.previews.render import Picture, Renderer
+    from slipstream.training.device import Compute
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,6 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     Raises:
         SlipstreamError: the model or a LoRA is missing or does not fit.
     """
-    from slipstream.kernels.attention import PLAIN_LINE
     from slipstream.previews.drawing import draw
     from slipstream.previews.png import save_png
     from slipstream.training.device import choose_compute
@@ -79,13 +79,13 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
 
     _make_folder(request.out)
     compute = choose_compute(request.device, request.transformer_dtype, request.text_encoder_dtype)
-    for line in (*compute.reasons, PLAIN_LINE):
+    for line in compute.reasons:
         log(line)
     model = settle_model(request.model, request.extras_from, compute, _told_by(log))
     prompts = _pictures(request)
     scales = request.lora_scales or (None,)
     pictures = [p if scale is None else replace(p, lora_scale=scale) for scale in scales for p in prompts]
-    renderer = _renderer(request, model, pictures, log)
+    renderer = _renderer(request, model, compute, pictures, log)
     first = _next_number(request.out)
     paths = [request.out / f"{first + number:04d}.png" for number in range(len(pictures))]
     facts = {
@@ -169,10 +169,12 @@ def _trigger_of(loras: Sequence[LoraUse]) -> str:
 
 
 def _renderer(
-    request: SampleRequest, model: ZImage, pictures: Sequence[Picture], log: Callable[[str], None]
+    request: SampleRequest, model: ZImage, compute: Compute, pictures: Sequence[Picture], log: Callable[[str], None]
 ) -> Renderer:
+    from slipstream.kernels.attention import PLAIN_LINE
     from slipstream.models.z_image.family import predictor, release_memory
     from slipstream.previews.render import Renderer
+    from slipstream.training.fast_path import fast_path
     from slipstream.training.preview_stage import scaled
 
     encoder = model.load_text_encoder()
@@ -182,9 +184,13 @@ def _renderer(
     release_memory()
     transformer = model.load_transformer()
     loras = attach_loras(transformer, request.loras, log)
+    fast, lines = fast_path(transformer, None, model.device, float8=compute.float8_products)
+    for line in lines if fast is not None else (*lines, PLAIN_LINE):
+        log(line)
     codec = model.load_codec()
+    predict = fast.predict if fast is not None else predictor(transformer)
     return Renderer(
-        predict=predictor(transformer), decode=codec.decode, features=features.__getitem__,
+        predict=predict, decode=codec.decode, features=features.__getitem__,
         shift_at=model.load_shift().at, device=model.device, latent_downscale=codec.downscale,
         at_lora_scale=scaled(loras),
     )  # fmt: skip
