@@ -116,13 +116,19 @@ class RandomTraining:
         size: of the random model.
         folder: for the run's files, pictures and the random adapter.
         caption_tokens: length of every caption's features.
+        compute: device and precisions, where they are not the config's alone (a plan's).
+        largest: side of the pictures that memory is planned for, at the real size.
     """
 
-    def __init__(self, config: RunConfig, size: ModelSize, folder: Path, *, caption_tokens: int = 128) -> None:
+    def __init__(
+        self, config: RunConfig, size: ModelSize, folder: Path, *, caption_tokens: int = 128,
+        compute: Compute | None = None, largest: int = LARGEST,
+    ) -> None:  # fmt: skip
         self.size, self.folder = size, folder
         self.run = RunDir(folder / "run")
         self.run.path.mkdir(parents=True, exist_ok=True)
-        compute = settle_compute(config)
+        compute = settle_compute(config) if compute is None else compute
+        self.largest = largest
         adapter = None
         if config.model.variant == "turbo" and config.model.training_adapter != "none":
             adapter = write_random_adapter(folder / "adapter.safetensors", size, compute.device)
@@ -139,7 +145,7 @@ class RandomTraining:
         self._features = noise(caption_tokens, width, seed=5).to(dtype)
 
     def _setting(self, config: RunConfig, compute: Compute, adapter: Path | None) -> Setting:
-        side = LARGEST // self.size.divide  # what memory is planned for, until a job says its side
+        side = self.largest // self.size.divide  # what memory is planned for, until a job says its side
         path = write_pictures(self.folder / f"pictures_{side}", 4, side)
         panel = config.datasets[0].model_copy(update={"path": path, "resolutions": [side]})
         dataset = build_dataset(dataset_settings(config.model_copy(update={"datasets": [panel]})))

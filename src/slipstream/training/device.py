@@ -156,11 +156,14 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes of a GPU that this process could still take; 0 for the CPU."""
+    """Bytes of a GPU that this process could still take, by what is free there and by its own share of the card (see
+    `torch.cuda.set_per_process_memory_fraction`); 0 for the CPU."""
     if device.type != "cuda":
         return 0
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free, total = torch.cuda.mem_get_info(device)
+    allocated = torch.cuda.memory_allocated(device)
+    own = int(total * torch.cuda.get_per_process_memory_fraction(device)) - allocated
+    return max(0, min(free + torch.cuda.memory_reserved(device) - allocated, own))
 
 
 def available_host_bytes() -> int:
