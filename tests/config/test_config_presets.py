@@ -19,6 +19,7 @@ IMAGES = {
     "vram_12gb": 20,
     "vram_16gb": 20,
     "vram_24gb": 20,
+    "vram_48gb": 20,
     "vram_80gb": 20,
     "tiny_demo": 24,
 }

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+from slipstream.config.presets import PRESET_GROUPS, preset_text
 from slipstream.config.run_config import RunConfig, parse_config
 from slipstream.core.atomic import write_json
+from slipstream.data.buckets import Bucket
 from slipstream.memory.plan import GIB, UNLIMITED
 from slipstream.memory.planner import Decision, Fixed, Machine
 from slipstream.runs.layout import RunDir
 from slipstream.training import planning
 from slipstream.training.memory_forecast import expected_memory
-from slipstream.training.planning import as_planned, fixed_by, is_plain_lora, planned_before, remembered
+from slipstream.training.pictures import preview_pictures
+from slipstream.training.planning import as_planned, fixed_by, is_plain_lora, plan_training, planned_before, remembered
 from slipstream.training.setting import Setting, _planned, settle
 from slipstream.training.speed import expected_seconds_per_step
 from slipstream.training.stages import prepare_transformer
@@ -151,6 +155,22 @@ def test_the_forecast_counts_what_the_plan_holds_twice(pictures, monkeypatch):
     monkeypatch.setattr(memory_forecast, "free_bytes", lambda device: 79 * GIB)
     found = expected_memory(replace(setting, compute=on_gpu)).memory
     assert found.peak == pytest.approx(plan.chosen.peaks["train"], rel=0.02)
+
+
+@pytest.mark.usefixtures("real")
+@pytest.mark.parametrize("name", PRESET_GROUPS["by GPU memory"])
+def test_a_preset_fits_the_card_that_it_is_named_after(name, pictures):
+    """Half a GiB drives a screen, and 0.75 are CUDA's own."""
+    card = int(name.removeprefix("vram_").removesuffix("gb"))
+    config = parse_config(yaml.safe_load(preset_text(name)), ["datasets.0.path=" + str(pictures)])
+    setting = settle(config_of(pictures))
+    sides = config.datasets[0].resolutions
+    plan = plan_training(
+        config, machine(card - 1.25), setting.model.parts.paths, setting.adapter,
+        [(Bucket(side, side), 1, 1) for side in sides], preview_pictures(config),
+    )  # fmt: skip
+    assert plan.warning is None, plan.lines
+    assert plan.chosen.choice.transformer == config.quantization.transformer
 
 
 def test_products_by_the_plan_follow_the_weights(pictures):

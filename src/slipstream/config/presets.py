@@ -12,7 +12,7 @@ from slipstream.core.errors import ConfigError
 PRESET_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "by what is learned": ("turbo_character", "turbo_style", "turbo_small_set", "de_turbo_long"),
-        "by GPU memory": ("vram_8gb", "vram_12gb", "vram_16gb", "vram_24gb", "vram_80gb"),
+        "by GPU memory": ("vram_8gb", "vram_12gb", "vram_16gb", "vram_24gb", "vram_48gb", "vram_80gb"),
         "without a GPU": ("tiny_demo",),
     }
 )
