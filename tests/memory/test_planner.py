@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,12 @@ def test_the_tiers(free, job, transformer, text):
     assert found.warning is None
     assert (found.chosen.choice.transformer, found.chosen.choice.text_encoder) == (transformer, text)
     assert found.chosen.peak < free * GIB - GIB // 2
+
+
+def test_a_second_copy_on_the_gpu_never_costs_activations():
+    found = [decide(machine(free), JOB).chosen for free in range(34, 46)]
+    assert all(one.levels.keeps_everything for one in found)
+    assert [one.choice.adapter for one in found][:: len(found) - 1] == ["host", "gpu"]
 
 
 def test_more_memory_is_never_slower():
@@ -129,6 +136,32 @@ def test_streaming_is_taken_where_nothing_as_exact_fits_better():
 def test_a_text_encoder_that_stays_loaded_is_counted_while_training():
     kept = decide(machine(79), replace(JOB, keeps_encoder=True)).chosen
     assert (kept.peaks["train"] - decide(machine(79), JOB).chosen.peaks["train"]) / GIB == pytest.approx(8.7, abs=0.1)
+
+
+def test_whatever_comes_a_plan_that_fits_leaves_a_margin_and_more_memory_fits_too():
+    draw = random.Random(7)
+    fitting = 0
+    for _ in range(60):
+        sides = draw.sample([1152, 2432, 4224, 6528], draw.randint(1, 4))
+        batch = draw.choice([1, 1, 2, 4])
+        job = replace(
+            JOB, batches=[(batch, batch * tokens, 1.0) for tokens in sides], rank=(rank := draw.choice([4, 16, 64])),
+            num_trained=2_657_280 * rank, plain_lora=draw.random() < 0.8, adapter_bytes=draw.choice([0, 340 << 20]),
+            fixed=Fixed(transformer=draw.choice([None, None, "bf16", "float8", "nf4"])),
+            offload_percents=draw.choice([(0,), (0, 50, 100)]),
+        )  # fmt: skip
+        free = draw.uniform(5, 90)
+        small = machine(free, draw.uniform(40, 900), float8=draw.random() < 0.5, host_gib=draw.uniform(8, 64))
+        found = decide(small, job)
+        assert found.chosen.seconds_per_step > 0
+        if found.warning is not None:
+            continue
+        fitting += 1
+        assert found.chosen.peak <= small.free_bytes - GIB // 2
+        assert found.chosen.levels.peak_bytes <= found.chosen.levels.budget_bytes
+        larger = replace(small, free_bytes=small.free_bytes + 8 * GIB)
+        assert decide(larger, job).warning is None
+    assert fitting > 20
 
 
 def test_modes_as_bytes():

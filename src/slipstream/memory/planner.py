@@ -180,8 +180,9 @@ def decide(machine: Machine, job: Job) -> Decision:
 def rank_candidates(machine: Machine, job: Job) -> list[Candidate]:
     """All candidates that respect what the user set, the best first."""
 
-    def order(one: Candidate) -> tuple[bool, int, float, int, int]:
-        return not one.fits, one.choice.exactness, round(one.seconds_per_step, 3), one.choice.ease, one.peak
+    def order(one: Candidate) -> tuple[float, ...]:
+        choice, again = one.choice, not one.levels.keeps_everything
+        return not one.fits, choice.exactness, round(one.seconds_per_step, 3), again, choice.ease, one.peak
 
     return sorted((predict(machine, job, choice) for choice in choices(machine, job)), key=order)
 
