@@ -73,6 +73,7 @@ def test_why_is_said_in_one_line_each_and_what_would_be_next():
     assert found.reasons[0].endswith(", 15.2 are free")
     assert found.lines[-1].startswith("  next best: int8 weights, bf16 products")
     assert all("\n" not in line for line in found.lines)
+    assert "  peaks in GiB: captions 8.7, latents 1.8, load 6.3, train 13.6, previews 9.4" in found.lines
     large = decide(machine(79), JOB)
     assert large.reasons[0] == "bf16: nothing is rounded, and it fits; 79.0 are free"
 

@@ -163,7 +163,13 @@ class Decision:
         """For the log and `slipstream plan`."""
         other = () if self.runner_up is None else (f"  next best: {self.runner_up.describe()}",)
         warning = () if self.warning is None else (f"warning: {self.warning}",)
-        return (f"plan: {self.chosen.describe()}", *(f"  {line}" for line in self.reasons), *other, *warning)
+        return (
+            f"plan: {self.chosen.describe()}",
+            *(f"  {line}" for line in self.reasons),
+            f"  {self.chosen.phases}",
+            *other,
+            *warning,
+        )
 
 
 def decide(machine: Machine, job: Job) -> Decision:
