@@ -1,7 +1,8 @@
 """Out of memory in the middle of a training: what was begun is undone, less is kept, and it is begun again.
 
 A step changes nothing but gradients until the optimizer writes, and its draws are a function of its number, so the
-step that is done again gives the same bits as one that had room at once.
+step that is done again is the same as one that had room at once: bit for bit, but for kernels on CUDA that add up in
+another order from run to run.
 """
 
 from __future__ import annotations
