@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slipstream.core.quiet import quiet_imports
+from slipstream.kernels.timing import median_milliseconds
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(query, key, value), each (B, H, S, E), to (B, H, S, E); no mask."""
@@ -98,16 +98,9 @@ def _milliseconds(
         torch.randn(shape, device=device, dtype=dtype, generator=generator) for _ in range(4)
     )
     leaves = [part.requires_grad_() for part in (query, key, value)]
-    times = []
-    for number in range(_WARM_UPS + _REPEATS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        try:
-            torch.autograd.grad(attend(*leaves), leaves, gradient)
-        except (RuntimeError, AssertionError, TypeError, ValueError):
-            return None
-        end.record()
-        end.synchronize()
-        if number >= _WARM_UPS:
-            times.append(start.elapsed_time(end))
-    return median(times)
+    try:
+        return median_milliseconds(
+            lambda: torch.autograd.grad(attend(*leaves), leaves, gradient), warm_ups=_WARM_UPS, repeats=_REPEATS
+        )
+    except (RuntimeError, AssertionError, TypeError, ValueError):
+        return None

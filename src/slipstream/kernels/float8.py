@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from slipstream.kernels.rows_torch import LARGEST_CODE
+from slipstream.kernels.timing import median_milliseconds
 from slipstream.precision.schemes import FLOAT8
 
 MIN_CAPABILITY = (8, 9)
@@ -215,13 +215,4 @@ def _milliseconds(work: Callable[[], object]) -> float:
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         for _ in range(_IN_A_ROW):
             work()
-    times = []
-    for number in range(_WARM_UPS + _REPEATS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        if number >= _WARM_UPS:
-            times.append(start.elapsed_time(end) / _IN_A_ROW)
-    return median(times)
+    return median_milliseconds(graph.replay, warm_ups=_WARM_UPS, repeats=_REPEATS) / _IN_A_ROW
