@@ -26,6 +26,7 @@ from slipstream.data.dataset import build_dataset
 from slipstream.data.loader import Loader
 from slipstream.memory.estimate import ModelSizes
 from slipstream.memory.pinned import Offload
+from slipstream.memory.planner import Decision
 from slipstream.models.z_image.family import ZImage
 from slipstream.models.z_image.loading import SamplingShift
 from slipstream.models.z_image.sizes import model_sizes
@@ -117,18 +118,19 @@ class RandomTraining:
         folder: for the run's files, pictures and the random adapter.
         caption_tokens: length of every caption's features.
         compute: device and precisions, where they are not the config's alone (a plan's).
+        plan: what it was planned as.
         largest: side of the pictures that memory is planned for, at the real size.
     """
 
     def __init__(
         self, config: RunConfig, size: ModelSize, folder: Path, *, caption_tokens: int = 128,
-        compute: Compute | None = None, largest: int = LARGEST,
+        compute: Compute | None = None, largest: int = LARGEST, plan: Decision | None = None,
     ) -> None:  # fmt: skip
         self.size, self.folder = size, folder
         self.run = RunDir(folder / "run")
         self.run.path.mkdir(parents=True, exist_ok=True)
         compute = settle_compute(config) if compute is None else compute
-        self.largest = largest
+        self.largest, self.plan = largest, plan
         adapter = None
         if config.model.variant == "turbo" and config.model.training_adapter != "none":
             adapter = write_random_adapter(folder / "adapter.safetensors", size, compute.device)
@@ -153,7 +155,7 @@ class RandomTraining:
         return Setting(
             config=config, compute=compute, model=cast(ZImage, RandomModel(self.size, compute)), adapter=adapter,
             start=None, dataset=dataset, latent_cache=cache, text_cache=cache, pictures=(),
-            optimizer=settle_optimizer(config), held_out=None,
+            optimizer=settle_optimizer(config), held_out=None, plan=self.plan,
         )  # fmt: skip
 
     def _spread_lora(self) -> None:

@@ -21,6 +21,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "source", "device", "mode", "blocks", "checkpointing", "resolution", "batch", "rank", "adapter_rank",
         "optimizer", "size",
     ),
+    "memory.json": ("device", "cap_gib", "resolution", "settings", "size"),
     "product_run.json": ("device", "mode", "checkpointing", "resolutions", "batch", "rank", "optimizer", "size"),
 }  # fmt: skip
 """What makes two rows measurements of the same thing, by file."""

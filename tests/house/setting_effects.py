@@ -98,6 +98,7 @@ ADVANCED = {
     "advanced.log_every": Effect("1", set(), nonsense="-1"),
     "advanced.tensorboard": Effect("true", {"files"}, nonsense="1"),
     "advanced.cache_dir": Effect("OTHER_FOLDER", set()),
+    "advanced.vram_limit": Effect("7.5", set(), nonsense="0"),
 }
 QUANTIZATION = {
     "quantization.transformer": Effect("bf16", {"texts", *PICTURES}, nonsense="fp16"),

@@ -59,3 +59,12 @@ class AdvancedPanel(BaseModel):
     Change it when: the home folder is small or on a slow network disk.
     Careful: it may be deleted at any time; what is missing is encoded again.
     """
+
+    vram_limit: Annotated[StrictFloat | StrictInt, Field(ge=2, le=1024)] | None = None
+    """The most GPU memory that the run takes, for planning and for real; the rest stays for a screen, a game or another
+    program. Left out: all that is free.
+
+    Unit: GiB, what CUDA and its kernels take (about 0.75) included.
+    Change it when: you want to use the GPU beside the training, or to see how the run would do on a smaller card.
+    Careful: less memory means a slower plan; `slipstream plan` shows which. On the CPU it does nothing.
+    """

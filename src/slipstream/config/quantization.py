@@ -118,7 +118,8 @@ class QuantizationPanel(BaseModel):
 
     layer_offloading: LayerOffloading = "auto"
     """How many of the main blocks keep their weights in host memory and stream them to the GPU as they are needed: a
-    percentage of the blocks, or `auto`, which is 0 for now. The result is the same to the last bit.
+    percentage of the blocks, or `auto`: as few as make the fastest plan fit, on a large card none. The result is the
+    same to the last bit.
 
     Unit: percent of the 30 main blocks.
     Formula: the GPU holds 2 blocks at a time instead of the offloaded ones: 0.16 GiB a block in float8, 0.33 in bf16.

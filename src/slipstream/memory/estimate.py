@@ -13,8 +13,7 @@ from slipstream.memory.plan import GIB, UNLIMITED, plan_levels
 WORKSPACE_BYTES = GIB // 4
 """What no tensor counted here is: workspaces of matrix products, tables, the batch, a LoRA's values in bf16."""
 
-RESERVE_BYTES = GIB
-"""Free memory that is left alone: what other programs take in the meantime, and what is not counted."""
+_RESERVES, _RESERVE_SHARE = (GIB // 2, GIB), 12
 
 USABLE_SHARE = 0.95
 """Of the rest; the remainder is lost in gaps between tensors of different sizes."""
@@ -85,6 +84,15 @@ class StepMemory:
             f"{self.peak / GIB:.1f} GiB (weights {self.resident.weights / GIB:.1f}, LoRA and optimizer "
             f"{rest / GIB:.1f}, activations {self.activations / GIB:.1f}, workspace {self.workspace / GIB:.1f})"
         )
+
+
+def reserve_bytes(own: int) -> int:
+    """What is left alone of the memory that a run could take in all: for other programs, and for what is not counted.
+
+    A twelfth, at least 0.5 GiB and at most 1.
+    """
+    least, most = _RESERVES
+    return min(most, max(least, own // _RESERVE_SHARE))
 
 
 def block_bytes(sizes: ModelSizes, *, fused: bool, rank: int, element: int, float8: bool = False) -> BlockBytes:

@@ -18,7 +18,6 @@ from typing import Literal
 from slipstream.memory.candidate import Candidate, Choice
 from slipstream.memory.cost import Work, step_seconds
 from slipstream.memory.estimate import (
-    RESERVE_BYTES,
     USABLE_SHARE,
     WORKSPACE_BYTES,
     ModelSizes,
@@ -26,6 +25,7 @@ from slipstream.memory.estimate import (
     block_weights,
     joint_padding_bytes,
     optimizer_bytes,
+    reserve_bytes,
     trained_bytes,
     weight_bytes,
 )
@@ -205,7 +205,7 @@ def choices(machine: Machine, job: Job) -> Iterator[Choice]:
             transformer == "float8" and machine.float8 and job.plain_lora and fixed.compute_dtype != "bf16"
         )  # fmt: skip
         fused = job.plain_lora and (float8 or transformer == "bf16")
-        if offload and not fused and job.plain_lora and fixed.transformer is None:
+        if offload and not fused and (len(job.offload_percents) > 1 or fixed.transformer is None):
             continue  # only blocks that run as one function stream
         places: tuple[Literal["none", "gpu", "host", "live"], ...] = ("none",)
         if job.adapter_bytes:
@@ -225,7 +225,8 @@ def predict(machine: Machine, job: Job, choice: Choice) -> Candidate:
     if job.keeps_encoder:
         resident += _encoder_bytes(job, choice.text_encoder)
     vae = _VAE_BYTES if job.preview_pixels else 0
-    room = max(0, int((machine.free_bytes - resident - vae - RESERVE_BYTES) * USABLE_SHARE))
+    reserve = reserve_bytes(machine.free_bytes)
+    room = max(0, int((machine.free_bytes - resident - vae - reserve) * USABLE_SHARE))
     budget = room if job.fixed.activations is None else job.fixed.activations
     block = block_bytes(
         job.sizes, fused=choice.fused, rank=job.rank, element=element, float8=choice.products == "float8"
@@ -240,16 +241,16 @@ def predict(machine: Machine, job: Job, choice: Choice) -> Candidate:
         "train": resident + vae + largest.peak_bytes,
         "previews": resident + vae + _drawing_bytes(job, at_once) if job.preview_pixels else 0,
     }
-    usable = machine.free_bytes - RESERVE_BYTES // 2
+    usable = machine.free_bytes - reserve // 2
     fits = (
         largest.peak_bytes <= room
         and all(peak <= usable for peak in peaks.values())
         and on_host * _HOST_MARGIN <= machine.host_bytes
     )
-    while_training = resident + vae + round(largest.peak_bytes / USABLE_SHARE) + RESERVE_BYTES
+    while_training = resident + vae + round(largest.peak_bytes / USABLE_SHARE) + reserve
     return Candidate(
         replace(choice, previews_at_once=at_once), peaks, _seconds(machine, job, choice, levels), fits, largest,
-        host_bytes=on_host, needed=max(while_training, max(peaks.values()) + RESERVE_BYTES // 2),
+        host_bytes=on_host, needed=max(while_training, max(peaks.values()) + reserve // 2),
     )  # fmt: skip
 
 
@@ -310,7 +311,7 @@ def _drawing_bytes(job: Job, at_once: int) -> int:
 
 def _text_precision(machine: Machine, job: Job) -> str:
     """The most exact one with which the encoder is alone on the card."""
-    usable = machine.free_bytes - RESERVE_BYTES // 2
+    usable = machine.free_bytes - reserve_bytes(machine.free_bytes) // 2
     return next((name for name in TEXT_PRECISIONS if _encoder_bytes(job, name) <= usable), TEXT_PRECISIONS[-1])
 
 

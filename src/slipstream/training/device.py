@@ -15,6 +15,9 @@ from slipstream.kernels.float8 import float8_obstacle
 from slipstream.precision.schemes import SCHEMES
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+GIB = 2**30
+CONTEXT_BYTES = 3 * GIB // 4
+"""What CUDA and its kernels take of a GPU outside of torch's allocator: 0.67 to 0.76 GiB on an H100."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -160,12 +163,40 @@ def free_bytes(device: torch.device) -> int:
     `torch.cuda.set_per_process_memory_fraction`); 0 for the CPU."""
     if device.type != "cuda":
         return 0
-    if device.index is None:  # torch wants a number here
-        device = torch.device("cuda", torch.cuda.current_device())
+    device = _numbered(device)
     free, total = torch.cuda.mem_get_info(device)
     allocated = torch.cuda.memory_allocated(device)
     own = int(total * torch.cuda.get_per_process_memory_fraction(device)) - allocated
     return max(0, min(free + torch.cuda.memory_reserved(device) - allocated, own))
+
+
+def allocated_bytes(device: torch.device) -> int:
+    """Bytes of a GPU that this process's tensors take; 0 for the CPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def limit_memory(device: torch.device, gib: float | None) -> str | None:
+    """Let this process take no more than so much of a GPU; the line for the log, None where there is nothing to do.
+
+    Raises:
+        DeviceError: so much is not there.
+    """
+    if gib is None or device.type != "cuda":
+        return None
+    device = _numbered(device)
+    _, total = torch.cuda.mem_get_info(device)
+    if gib * GIB > total:
+        raise DeviceError(
+            f"the GPU has {total / GIB:.1f} GiB in all, the limit is {gib:g}", where="advanced.vram_limit",
+            fix="leave it out to use what is free.",
+        )  # fmt: skip
+    torch.cuda.set_per_process_memory_fraction((gib * GIB - CONTEXT_BYTES) / total, device)
+    return f"GPU memory: {gib:g} GiB at most, as set in advanced.vram_limit"
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """With its index, which torch wants for some questions."""
+    return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
 
 
 def available_host_bytes() -> int:

@@ -13,12 +13,12 @@ from slipstream.config.run_config import RunConfig
 from slipstream.data.buckets import Bucket
 from slipstream.memory.blocks import BlockBytes
 from slipstream.memory.estimate import (
-    RESERVE_BYTES,
     USABLE_SHARE,
     WORKSPACE_BYTES,
     ModelSizes,
     block_bytes,
     optimizer_bytes,
+    reserve_bytes,
     trained_bytes,
 )
 from slipstream.memory.levels import LevelsAt
@@ -27,7 +27,7 @@ from slipstream.models.z_image.family import ADAPTER_ROOT
 from slipstream.models.z_image.layout import pad_to_multiple
 from slipstream.models.z_image.sizes import model_sizes
 from slipstream.precision.checkpointing import RunBlock, run_directly, selective_runner
-from slipstream.training.device import Compute, free_bytes
+from slipstream.training.device import Compute, allocated_bytes, free_bytes
 
 CAPTION_TOKENS = 128
 """Length of a caption where plans are shown; each batch is planned with its own."""
@@ -149,7 +149,7 @@ def room_now(compute: Compute) -> int | None:
     """Bytes that activations could take beside everything that lies on the device; None on the CPU."""
     if compute.device.type != "cuda":
         return None
-    return max(0, int((free_bytes(compute.device) - RESERVE_BYTES) * USABLE_SHARE))
+    return max(0, int((free_bytes(compute.device) - _reserve(compute)) * USABLE_SHARE))
 
 
 def activation_budget(config: RunConfig, compute: Compute, num_trained: int, taken: int = 0) -> Budget:
@@ -166,7 +166,7 @@ def activation_budget(config: RunConfig, compute: Compute, num_trained: int, tak
         return Budget(None, None, "activations: everything is kept")
     free = free_bytes(compute.device) - taken
     later = later_bytes(config, num_trained)
-    usable = max(0, int((free - later - RESERVE_BYTES) * USABLE_SHARE))
+    usable = max(0, int((free - later - _reserve(compute)) * USABLE_SHARE))
     if mode == "full":
         return Budget(0, usable, "activations: as little as can be (training.gradient_checkpointing full)")
     return Budget(
@@ -174,6 +174,11 @@ def activation_budget(config: RunConfig, compute: Compute, num_trained: int, tak
         f"activations: {usable / GIB:.1f} GiB (training.gradient_checkpointing auto: {free / GIB:.1f} GiB are free, "
         f"{later / GIB:.1f} go to gradients, optimizer and workspace, {(free - later - usable) / GIB:.1f} stay free)",
     )  # fmt: skip
+
+
+def _reserve(compute: Compute) -> int:
+    """What is left alone of all that this run could take of its GPU."""
+    return reserve_bytes(free_bytes(compute.device) + allocated_bytes(compute.device))
 
 
 def most_graph_tokens(budget: Budget, plan: Callable[[int], LevelPlan], tokens: Sequence[int]) -> int:

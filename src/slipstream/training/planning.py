@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slipstream.config.checkpointing import budget_gib
-from slipstream.config.layer_offloading import percent_of
+from slipstream.config.layer_offloading import AUTO, percent_of
 from slipstream.config.run_config import RunConfig
 from slipstream.data.buckets import Bucket
 from slipstream.memory.plan import GIB
@@ -25,6 +25,9 @@ from slipstream.training.checkpoint import newest_step
 from slipstream.training.device import Compute, choose_compute
 from slipstream.training.keeping import CAPTION_TOKENS, tokens_of
 from slipstream.training.targets import chosen_linears
+
+OFFLOADS = (0, 20, 40, 60, 80, 100)
+"""Percent of the blocks that `auto` weighs: 0, 6, 12, 18, 24 and 30 of 30."""
 
 
 def plan_training(
@@ -64,10 +67,16 @@ def plan_training(
                 (one.width * one.height * (2 if one.uses_guidance else 1) for one in pictures), default=0
             ),
             num_previews=len(pictures),
-            offload_percents=(percent_of(config.quantization.layer_offloading),),
+            offload_percents=offload_percents(config),
             fixed=fixed_by(config, before),
         ),
     )
+
+
+def offload_percents(config: RunConfig) -> tuple[int, ...]:
+    """Shares of the blocks that may stream: what the config sets, or all of these."""
+    asked = config.quantization.layer_offloading
+    return OFFLOADS if asked == AUTO else (percent_of(asked),)
 
 
 def usual_job() -> Job:
@@ -83,6 +92,7 @@ def usual_job() -> Job:
         optimizer="adamw8bit",
         adapter_bytes=2 * 64 * summed,
         rank_multiple=RANK_MULTIPLE,
+        offload_percents=OFFLOADS,
     )
 
 

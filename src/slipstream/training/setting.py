@@ -23,7 +23,7 @@ from slipstream.models.z_image.resolve import ModelParts, resolve_adapter, resol
 from slipstream.previews.render import Picture
 from slipstream.runs.layout import RunDir
 from slipstream.training.dataset_facts import caption_warnings, dataset_lines
-from slipstream.training.device import Compute, choose_compute
+from slipstream.training.device import Compute, choose_compute, limit_memory
 from slipstream.training.machine import measure_machine
 from slipstream.training.objective_settings import (
     needs_blank_caption,
@@ -58,6 +58,7 @@ class Setting:
     optimizer: OptimizerChoice
     held_out: Dataset | None
     plan: Decision | None = None
+    limit: str | None = None
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -92,11 +93,12 @@ class Setting:
         facts = VARIANTS[self.config.model.variant]
         lines = [f"model: {self.config.model.name_or_path} ({facts.label})"]
         lines += [f"  {line}" for line in self.model.describe()]
+        limit = () if self.limit is None else (self.limit,)
+        plan = () if self.plan is None else self.plan.lines
         return [
-            *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons,
-            *(self.plan.lines if self.plan is not None else ()), self._checkpointing_line(), self.offloading.line,
-            self.optimizer.line, *update_lines(self.config), *side_lines(self.config), *self._validation_line(),
-            f"cache: {self.latent_cache.root}",
+            *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons, *limit, *plan,
+            self._checkpointing_line(), self.offloading.line, self.optimizer.line, *update_lines(self.config),
+            *side_lines(self.config), *self._validation_line(), f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:
@@ -150,6 +152,7 @@ def settle(config: RunConfig, on_download: OnDownload | None = None, before: Fix
     root = cache_root(config)
     adapter = adapter_source(config.model)
     compute = settle_compute(config)
+    limit = limit_memory(compute.device, config.advanced.vram_limit)
     model = settle_model(config.model.name_or_path, extras_source(config.model), compute, on_download)
     chosen_linears(config, block_linears(model.parts.paths["transformer"]))
     setting = Setting(
@@ -164,6 +167,7 @@ def settle(config: RunConfig, on_download: OnDownload | None = None, before: Fix
         pictures=preview_pictures(config),
         optimizer=settle_optimizer(config),
         held_out=held_out,
+        limit=limit,
     )
     setting = _planned(setting, measure_machine(compute.device), before) if compute.device.type == "cuda" else setting
     _ = setting.offloading  # refuses what cannot work, before anything is loaded
