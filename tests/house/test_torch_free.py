@@ -10,15 +10,16 @@ import slipstream
 
 SOURCE = Path(slipstream.__file__).parent
 HEAVY = ("torch", "diffusers", "transformers", "bitsandbytes", "tensorboard")
-LIGHT_ROOMS = ("cli", "launch", "workflows", "reports", "runs", "config", "core")
+LIGHT_ROOMS = ("cli", "web", "launch", "workflows", "reports", "runs", "config", "core")
 DOORS = ["slipstream.cli.app", "slipstream.worker"]
 
 
 def modules_of(room: str) -> list[str]:
-    """Every module of a room by its dotted name."""
+    """Every module of a room and of the rooms in it, by dotted names."""
+    paths = sorted((SOURCE / room).rglob("*.py"))
     return [
-        f"slipstream.{room}" if path.stem == "__init__" else f"slipstream.{room}.{path.stem}"
-        for path in sorted((SOURCE / room).glob("*.py"))
+        ".".join(("slipstream", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        for path in paths
     ]
 
 

@@ -253,6 +253,61 @@ def explain(
     explain_command(setting, as_markdown=markdown)
 
 
+Host = Annotated[str, typer.Option(help="The address to listen on; others than this machine's need a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+Home = Annotated[
+    Path | None,
+    typer.Option(help="The studio's own folder.", show_default="SLIPSTREAM_HOME, else ~/.slipstream"),
+]
+Runs = Annotated[Path, typer.Option(help="Where runs lie.")]
+Datasets = Annotated[Path, typer.Option(help="Where datasets lie.")]
+Token = Annotated[
+    str | None,
+    typer.Option(help="What to log in with.", show_default="SLIPSTREAM_TOKEN, else made where one is needed"),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="A name under which a proxy serves the studio (repeatable).", show_default=False),
+]
+Database = Annotated[
+    str | None, typer.Option(help="The queue's database.", show_default="SLIPSTREAM_DATABASE, else SQLite in --home")
+]
+
+
+@app.command()
+def studio(
+    host: Host = "127.0.0.1",
+    port: Port = 8420,
+    home: Home = None,
+    runs: Runs = Path("runs"),
+    datasets: Datasets = Path("datasets"),
+    token: Token = None,
+    allow_host: AllowHost = None,
+    database: Database = None,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Open the studio, the web app: datasets, jobs, a queue, live runs, and a playground."""
+    from slipstream.cli.studio import StudioOptions, studio_command
+
+    names = tuple(allow_host or ())
+    studio_command(StudioOptions(host, port, home, runs, datasets, token, names, database, browser))
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8420,
+    home: Home = None,
+    runs: Runs = Path("runs"),
+    datasets: Datasets = Path("datasets"),
+    token: Token = None,
+    allow_host: AllowHost = None,
+    database: Database = None,
+) -> None:
+    """Serve the studio without opening a browser, for a machine without a screen."""
+    studio(host, port, home, runs, datasets, token, allow_host, database, browser=False)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one message, never a traceback."""
     calm_threads()

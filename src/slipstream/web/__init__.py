@@ -1,0 +1,1 @@
+"""The studio: NiceGUI pages and a REST API on one FastAPI app."""

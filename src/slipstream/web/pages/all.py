@@ -1,0 +1,8 @@
+"""All pages, in the order of the navigation."""
+
+from __future__ import annotations
+
+from slipstream.web.pages import dashboard, settings
+from slipstream.web.pages.page import Page
+
+PAGES: tuple[Page, ...] = (dashboard.PAGE, settings.PAGE)

@@ -1,0 +1,99 @@
+"""Errors as problem JSON: `{status, message, where, fix}` with the type `application/problem+json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from slipstream.core.errors import SlipstreamError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What went wrong, where, and what to do about it."""
+
+    status: int
+    """The HTTP status."""
+
+    message: str
+    """What was got and what was expected."""
+
+    where: str | None = None
+    """The file, setting or parameter concerned."""
+
+    fix: str | None = None
+    """What to do about it."""
+
+
+class RefusedError(SlipstreamError):
+    """A request that is not done, with its HTTP status."""
+
+    def __init__(self, status: int, message: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(message, where=where, fix=fix)
+        self.status = status
+
+
+def missing(what: str, *, where: str | None = None, fix: str = "look at the list.") -> RefusedError:
+    """There is no such thing (404)."""
+    return RefusedError(404, f"there is no {what}", where=where, fix=fix)
+
+
+def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer that tells a problem."""
+    return JSONResponse(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
+
+
+PROBLEM_ANSWERS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "What went wrong, where, and what to do about it.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer every error of the app as a problem."""
+    app.add_exception_handler(SlipstreamError, _on_slipstream_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+async def _on_slipstream_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SlipstreamError)
+    status = error.status if isinstance(error, RefusedError) else 422
+    return problem_response(Problem(status=status, message=error.message, where=error.where, fix=error.fix))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0] if error.errors() else {}
+    message = _sentence(first)
+    more = len(error.errors()) - 1
+    if more > 0:
+        message += f" (and {more} more)"
+    fix = "see /docs for what this address takes."
+    return problem_response(Problem(status=422, message=message, where=_place(first.get("loc", ())), fix=fix))
+
+
+def _sentence(finding: Any) -> str:
+    return str(finding.get("msg", "the request cannot be read"))
+
+
+def _place(location: Sequence[Any]) -> str | None:
+    return ".".join(str(part) for part in location) or None
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    fixes = {404: "see /docs for the addresses there are.", 405: "see /docs for what may be done at this address."}
+    problem = Problem(
+        status=error.status_code, message=str(error.detail), where=request.url.path, fix=fixes.get(error.status_code)
+    )
+    return problem_response(problem, dict(error.headers or {}))

@@ -1,0 +1,43 @@
+"""Headers on every answer: what a browser may do with it."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # NiceGUI starts its pages with inline scripts and evaluates handlers that arrive over its websocket
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
+"""For answers that are no pages: even an HTML file among them could run nothing."""
+
+_COMMON = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+
+
+def protect(headers: MutableHeaders, path: str) -> None:
+    """Add the headers that an answer from this path lacks."""
+    for name, value in _COMMON.items():
+        headers.setdefault(name, value)
+    is_file = path.startswith("/api/") and path != "/api/docs"
+    headers.setdefault("Content-Security-Policy", FILE_POLICY if is_file else PAGE_POLICY)
+    if is_file:
+        headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,1 @@
+"""What API and pages both ask for: functions over files and processes, without HTTP and without torch."""

@@ -1,0 +1,76 @@
+"""Paths from names that somebody sent: inside a folder, by plain names, never through a link out of it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+from slipstream.web.problems import RefusedError, missing
+
+_LONGEST_NAME = 120
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_FORBIDDEN = frozenset('<>:"|?*\\/')
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text may name one file or folder on any system: no separators, dots in front, or control characters."""
+    return (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= 2 * _LONGEST_NAME
+        and len(name) <= _LONGEST_NAME
+        and not name.startswith(".")
+        and name == name.strip().rstrip(".")
+        and not any(unicodedata.category(one) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for one in name)
+        and _FORBIDDEN.isdisjoint(name)
+        and not _RESERVED.match(name)
+    )
+
+
+def require_plain_name(name: str, what: str) -> str:
+    """The name.
+
+    Raises:
+        RefusedError: it is none that a file or folder can have everywhere.
+    """
+    if not is_plain_name(name):
+        raise RefusedError(
+            422, f"{name[:80]!r} cannot name {what}", where="name",
+            fix="use letters, digits, spaces, - and _, at most 120, and no dot in front.",
+        )  # fmt: skip
+    return name
+
+
+def child(root: Path, name: str, what: str) -> Path:
+    """The folder or file of that name in `root`; there or not.
+
+    Raises:
+        RefusedError: the name is none (404, as for one that is not there), or it leads out of `root` by a link.
+    """
+    if not is_plain_name(name):
+        raise missing(f"{what} of this name", where=name[:80])
+    return _inside(root, root / name, what)
+
+
+def below(root: Path, relative: str, what: str) -> Path:
+    """A file somewhere below `root` by its path with slashes.
+
+    Raises:
+        RefusedError: the path leaves `root`, by its parts or by a link, or is none.
+    """
+    parts = PurePosixPath(relative).parts
+    if not parts or relative.startswith("/") or not all(is_plain_name(part) for part in parts):
+        raise missing(f"{what} of this name", where=relative[:200])
+    return _inside(root, root.joinpath(*parts), what)
+
+
+def _inside(root: Path, path: Path, what: str) -> Path:
+    try:
+        resolved = path.resolve()
+        is_inside = resolved.is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a link to itself
+        is_inside = False
+    if not is_inside:
+        raise missing(
+            f"{what} of this name", where=path.name, fix="links that lead out of the folder are not followed."
+        )
+    return resolved

@@ -1,0 +1,84 @@
+"""Pictures of every page for the docs: `python tests/web/screens.py [PAGE ...]` writes docs/images/studio/*.webp.
+
+A studio is served over example runs and datasets; every page is taken light on a wide screen, the first ones also dark
+and on a phone.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from served import CHROMIUM, Served, serving
+
+TARGET = Path(__file__).parents[2] / "docs/images/studio"
+WIDE, PHONE = (1280, 800), (390, 844)
+_QUALITY = 62
+_SETTLED_MS = 800
+_MOST_BYTES = 1_500_000
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One picture: the file's name, the page's address, and how it is looked at."""
+
+    name: str
+    path: str
+    size: tuple[int, int] = WIDE
+    dark: bool = False
+
+
+SCREENS = (
+    Screen("dashboard", "/"),
+    Screen("dashboard_dark", "/", dark=True),
+    Screen("dashboard_phone", "/", PHONE),
+    Screen("settings", "/settings"),
+)
+
+
+def take(browser: Browser, served: Served, screen: Screen) -> bytes:
+    """A page as WebP."""
+    width, height = screen.size
+    context = browser.new_context(
+        base_url=served.address, viewport={"width": width, "height": height}, locale="en-US",
+        color_scheme="dark" if screen.dark else "light",
+    )  # fmt: skip
+    page = context.new_page()
+    page.goto(screen.path)
+    page.wait_for_selector("h1, [role=heading][aria-level='1']")
+    page.wait_for_timeout(_SETTLED_MS)
+    picture = Image.open(io.BytesIO(page.screenshot()))
+    context.close()
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "WEBP", quality=_QUALITY, method=6)
+    return buffer.getvalue()
+
+
+def chosen(names: list[str]) -> Iterator[Screen]:
+    """The screens of these names, all where none is given."""
+    yield from (screen for screen in SCREENS if not names or screen.name.partition("_")[0] in names)
+
+
+def main(names: list[str]) -> None:
+    """Take the pictures."""
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as base, serving(Path(base)) as served, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for screen in chosen(names):
+            (TARGET / f"{screen.name}.webp").write_bytes(take(browser, served, screen))
+    total = sum(path.stat().st_size for path in TARGET.glob("*.webp"))
+    print(f"{len(list(TARGET.glob('*.webp')))} pictures, {total / 1e6:.2f} MB in {TARGET}")
+    assert total < _MOST_BYTES, "the set is too large for the checkout"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
