@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from slipstream.core.errors import CaptionError, DataError, ImageError
-from slipstream.data.scan import natural_key, reopen, scan_folder
+from slipstream.data.listing import natural_key
+from slipstream.data.scan import reopen, scan_folder
 from slipstream.data.settings import DatasetSettings
 
 

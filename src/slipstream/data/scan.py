@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from slipstream.core.hashing import hash_bytes
 from slipstream.data.caption_sources import find_captions
 from slipstream.data.captions import Caption, CaptionSource
 from slipstream.data.images import EXTENSIONS, decode_image, decode_reduced, decoded_size, read_file
+from slipstream.data.listing import list_files
 from slipstream.data.looks import SIDE
 from slipstream.data.masks import Mask, mask_file, read_mask, require_folder
 from slipstream.data.settings import DatasetSettings
@@ -79,7 +79,7 @@ def scan_folder(settings: DatasetSettings, recursive: bool = True, on_picture: O
     folder = settings.path
     if settings.mask is not None:
         require_folder(settings.mask)
-    files = _list_files(folder, recursive, settings.mask.path if settings.mask is not None else None)
+    files = list_files(folder, recursive, settings.mask.path if settings.mask is not None else None)
     paths = [path for path in files if path.suffix.lower() in EXTENSIONS]
     others = [path for path in files if path.suffix.lower() in _OTHER_KINDS]
     if not paths:
@@ -112,46 +112,6 @@ def reopen(image: ImageFile) -> Image.Image:
             where=str(image.path), fix="leave the folder alone during a run; start again to use the new one.",
         )  # fmt: skip
     return decode_image(data, image.path)
-
-
-def natural_key(relative: Path) -> tuple[tuple[int | str, ...], str]:
-    """Sort key under which `img2` comes before `img10`, in any folder and on any system."""
-    text = relative.as_posix()
-    # odd places hold the numbers, so numbers and text never meet in a comparison
-    pieces = re.split(r"([0-9]+)", text.lower())
-    return tuple(int(piece) if place % 2 else piece for place, piece in enumerate(pieces)), text
-
-
-def _list_files(folder: Path, recursive: bool, left_out: Path | None = None) -> list[Path]:
-    if not folder.exists():
-        raise DataError(
-            "there is no such folder",
-            where=str(folder),
-            fix="check the path: it is taken from where you start.",
-        )
-    if not folder.is_dir():
-        raise DataError("a folder is expected, this is a file", where=str(folder), fix=f"did you mean {folder.parent}?")
-    try:
-        seen = {folder.resolve()} if left_out is None else {folder.resolve(), left_out.resolve()}
-        files = list(_walk(folder, recursive, seen))
-    except OSError as error:
-        raise DataError(
-            f"the folder cannot be listed ({error.strerror or error})",
-            where=str(error.filename or folder), fix="check its permissions.",
-        ) from error  # fmt: skip
-    return sorted(files, key=lambda path: natural_key(path.relative_to(folder)))
-
-
-def _walk(folder: Path, recursive: bool, seen: set[Path]) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.name.startswith(".") or path.name == "__MACOSX":
-            continue
-        if not path.is_dir():
-            yield path
-        elif recursive and path.resolve() not in seen:
-            # linked folders are followed, but not in circles
-            seen.add(path.resolve())
-            yield from _walk(path, recursive, seen)
 
 
 def _decode_all(

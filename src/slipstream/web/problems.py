@@ -63,6 +63,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SlipstreamError, _on_slipstream_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_fault)
 
 
 async def _on_slipstream_error(request: Request, error: Exception) -> JSONResponse:
@@ -97,3 +98,10 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         status=error.status_code, message=str(error.detail), where=request.url.path, fix=fixes.get(error.status_code)
     )
     return problem_response(problem, dict(error.headers or {}))
+
+
+async def _on_fault(request: Request, error: Exception) -> JSONResponse:
+    """A mistake of ours; the server's log has the traceback, the answer has nothing of it."""
+    fix = "this is a fault of slipstream; what the server printed in its terminal says more."
+    message = f"the studio failed here ({type(error).__name__})"
+    return problem_response(Problem(status=500, message=message, where=request.url.path, fix=fix))

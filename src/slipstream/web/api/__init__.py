@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from slipstream.web.api import settings, system
+from slipstream.web.api import runs, settings, system
 
-ROUTERS = (system.router, settings.router)
+ROUTERS = (runs.router, system.router, settings.router)
