@@ -25,9 +25,9 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from slipstream.core.threads import calm_threads  # noqa: E402
+from slipstream.core.environment import prepare_environment  # noqa: E402
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from random_model import ModelSize, model_size, random_text_encoder, random_vae  # noqa: E402

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from random_model import ModelSize, model_size, random_transformer  # noqa: E402
@@ -105,10 +105,12 @@ def outcome(variant: Variant, size: ModelSize, device: torch.device, resolution:
     sigma = torch.tensor([SIGMA], device=device)
     for _ in range(RUNS if variant.whose == "fused" else 1):
         flat.zero()
-        velocity = predict(noisy, sigma, texts)
-        velocity.backward(gradient)
+        predicted = predict(noisy, sigma, texts)
+        predicted.backward(gradient)
+        velocity = predicted.detach().clone()
+        del predicted  # what it hangs on in autograd cannot be captured
     found = torch.cat([parameter.grad.flatten().float().cpu() for parameter in lora.parameters()])  # type: ignore[union-attr]
-    return velocity.detach().float().cpu(), found
+    return velocity.float().cpu(), found
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402

@@ -22,9 +22,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 import yaml  # noqa: E402

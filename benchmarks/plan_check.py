@@ -5,7 +5,7 @@
     python benchmarks/plan_check.py --random 20 --seed 1 --out /tmp/memory.json    # random jobs: none may run out
     python benchmarks/plan_check.py --size tiny --cases 0 --out /tmp/memory.json   # a dry run on any machine
 
-Each case has its memory limited as `advanced.vram_limit` does it, a process of its own (forked before CUDA is touched),
+Each case has its memory limited as `advanced.vram_limit` does it, a process of its own,
 and everything left to the plan that it does not set. One that fails is written down, and the others go on. Weights are
 random, everything else is the product's own (`composition.py`).
 """
@@ -25,9 +25,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from composition import RandomTraining, training_config  # noqa: E402
@@ -187,10 +187,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def apart(case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    """A case in a process of its own, which shares what was imported here."""
+    """A case in a process of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        child = multiprocessing.get_context("fork").Process(target=_one, args=(case, options, folder))
+        child = _processes().Process(target=_one, args=(case, options, folder))
         child.start()
         child.join(options.limit)
         if child.is_alive():
@@ -201,6 +201,13 @@ def apart(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         if not out.is_file():
             return _failed(case, options, f"ended with {child.exitcode}")
         return dict(json.loads(out.read_text(encoding="utf-8")))
+
+
+def _processes() -> Any:
+    """Makes processes out of one that has imported everything and touched no GPU."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "diffusers", "composition", "slipstream.training.build"])
+    return context
 
 
 def _one(case: Case, options: argparse.Namespace, folder: Path) -> None:

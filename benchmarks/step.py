@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from results import revision  # noqa: E402

@@ -23,9 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from composition import RandomTraining, training_config  # noqa: E402

@@ -21,9 +21,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slipstream.core.threads import calm_threads
+from slipstream.core.environment import prepare_environment
 
-calm_threads()
+prepare_environment()
 
 import torch  # noqa: E402
 from composition import RandomTraining, training_config  # noqa: E402
@@ -64,7 +64,7 @@ def overrides(options: argparse.Namespace, mode: str, percent: int) -> list[str]
 
 
 def measure(options: argparse.Namespace, mode: str, percent: int) -> list[dict[str, Any]]:
-    """A row for every resolution; at 0 % also one without CUDA graphs, which streaming does without."""
+    """Two rows for every resolution on CUDA, with graphs and without."""
     size, rows = model_size(options.size), []
     with tempfile.TemporaryDirectory() as folder:
         training = RandomTraining(training_config(Path(folder), overrides(options, mode, percent)), size, Path(folder))
@@ -76,8 +76,8 @@ def measure(options: argparse.Namespace, mode: str, percent: int) -> list[dict[s
             "said": [line for line in training.said() if line.startswith(("layer offloading", "training adapter"))],
         }  # fmt: skip
         for resolution in options.resolutions:
-            for graphs in (True, False) if percent == 0 and device.type == "cuda" else (True,):
-                row = facts | {"resolution": resolution, "graphs": graphs and percent == 0 and device.type == "cuda"}
+            for graphs in (True, False) if device.type == "cuda" else (False,):
+                row = facts | {"resolution": resolution, "graphs": graphs}
                 try:
                     rows.append(row | timed(training, resolution // size.divide, options, graphs=graphs))
                 except Exception as error:  # noqa: BLE001 - the other resolutions go on

@@ -24,13 +24,14 @@ LINEARS = ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3")
 class Case:
     """The tiny transformer with its training adapter folded in, a LoRA off its start, and a batch of 64 x 64 latents.
 
-    Every kernel is launched by itself, in the resident case too; `known` are the kernels of the case to compare with,
-    which a second timing might choose differently.
+    Every kernel is launched by itself, in the resident case too, unless `graphs` are asked for; `known` are the kernels
+    of the case to compare with, which a second timing might choose differently.
     """
 
     def __init__(
-        self, tiny, kind: str, blocks: tuple[int, ...], num_slots: int = 2, known: Kernels = NO_KERNELS
-    ) -> None:
+        self, tiny, kind: str, blocks: tuple[int, ...], num_slots: int = 2, known: Kernels = NO_KERNELS, *,
+        graphs: bool = False,
+    ) -> None:  # fmt: skip
         from slipstream.adapters.files import load_lora
         from slipstream.adapters.folding import FoldedBranches, FoldedPacks, dense_hosts
         from slipstream.adapters.inject import inject_lora, select_targets
@@ -69,15 +70,18 @@ class Case:
         )  # fmt: skip
         assert path is not None, lines
         self.kernels = path.kernels
-        self.stack, self.predict = path.stack, path.predict.without_graphs()
+        self.stack, self.predict = path.stack, path.predict if graphs else path.predict.without_graphs()
         self.noisy = torch.randn(1, 16, 64, 64, generator=generator).cuda()
         self.sigma = torch.tensor([0.4], device="cuda")
         self.texts = [tiny.features("a noto emoji of cat")]
 
-    def step(self) -> tuple[Tensor, Tensor]:
-        """(velocity, all gradients as one vector)."""
+    def step(self, between: bool = False) -> tuple[Tensor, Tensor]:
+        """(velocity, all gradients as one vector); `between` draws without the training adapter before the backward
+        pass."""
         self.flat.zero()
         velocity = self.predict(self.noisy, self.sigma, self.texts)
+        if between:
+            self.sides()
         velocity.square().mean().backward()
         found = torch.cat([parameter.grad.flatten().float() for parameter in self.lora.parameters()])
         return velocity.detach(), found
@@ -110,6 +114,27 @@ def test_the_numbers_are_those_of_resident_blocks(tiny, kind, num_slots, share):
               f"two resident runs {again:.2e}")  # fmt: skip
         assert torch.equal(found_velocity, velocity)
         assert error(found, exact) <= max(3 * again, 1e-6), level
+
+
+@pytest.mark.parametrize("kind", ["bf16", "float8"])
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_graphs_with_their_copies_are_what_runs_without_them(tiny, kind, share):
+    """Run, captured, replayed; with predictions of the other side between updates, and inside of one."""
+    resident = Case(tiny, kind, ())
+    number = len(resident.stack.blocks)
+    streamed = Case(tiny, kind, spread(round(share * number), number), known=resident.kernels, graphs=True)
+    assert streamed.predict.has_graphs
+    velocity, exact = resident.step()
+    again = max(error(resident.step()[1], exact) for _ in range(5))
+    for between in (False, False, False, True, False, True, True, False):
+        found_velocity, found = streamed.step(between)
+        print(f"{kind}: velocity {error(found_velocity, velocity):.2e}, gradients {error(found, exact):.2e}")
+        assert torch.equal(found_velocity, velocity)
+        assert error(found, exact) <= max(3 * again, 1e-6)
+        del found_velocity
+    for found, expected in zip(streamed.sides(), resident.sides(), strict=True):
+        assert torch.equal(found, expected)
+    assert torch.equal(streamed.step()[0], velocity)
 
 
 @pytest.mark.parametrize("kind", ["bf16", "float8"])

@@ -96,3 +96,31 @@ def test_held_tensors_are_contiguous_copies():
     held = arena.hold(weight.T)
     assert torch.equal(held, weight.T)
     assert held.is_contiguous()
+
+
+def test_slots_that_were_filled_behind_the_ring_s_back_are_filled_again_where_it_matters():
+    """As around a graph, which copies by itself: what it expects is brought, what it left is believed."""
+    sources = [torch.full((4,), float(index)) for index in range(5)]
+    slots = [torch.empty(4) for _ in range(2)]
+    ring = Ring([[Piece(lambda own=own: own, slots[i % 2])] for i, own in enumerate(sources)], 2, torch.device("cpu"))
+    for index in range(5):
+        ring.take(index)
+        ring.release(index)
+    expected = ring.contents()  # packets 4 and 3
+    assert [content[0] for content in expected if content is not None] == [4, 3]
+    before = ring.num_copies
+    ring.bring(expected)
+    assert ring.num_copies == before
+    ring.take(0)
+    ring.release(0)
+    ring.bring(expected)
+    assert [float(slot.mean()) for slot in slots] == [4, 3]
+    slots[0].fill_(2.0)  # a graph has copied packet 2
+    sides = [(2, ((sources[2].data_ptr(), sources[2]._version),)), expected[1]]
+    ring.reset(sides)
+    before = ring.num_copies
+    ring.take(2)
+    assert ring.num_copies == before
+    ring.reset([None, None])
+    ring.take(3)
+    assert ring.num_copies == before + 1

@@ -15,6 +15,7 @@ from slipstream import worker
 from slipstream.config.run_config import RunConfig, dump_yaml, parse_config
 from slipstream.data.buckets import Bucket
 from slipstream.memory.blocks import BlockBytes
+from slipstream.memory.estimate import DRAWING_BYTES
 from slipstream.memory.plan import GIB, LevelPlan, plan_levels
 from slipstream.precision.checkpointing import run_directly
 from slipstream.runs.create import create_run
@@ -22,7 +23,6 @@ from slipstream.runs.exit_codes import FINISHED
 from slipstream.training import keeping as room
 from slipstream.training.device import Compute
 from slipstream.training.keeping import (
-    PREVIEW_BYTES,
     UNLIMITED,
     Budget,
     activation_budget,
@@ -71,8 +71,8 @@ def test_graphs_are_for_batches_that_leave_room_for_the_largest_one_and_for_prev
         return most_graph_tokens(Budget(room, room, ""), plan, tokens)
 
     largest = max(tokens) * GIB // 64
-    assert most(2 * largest + PREVIEW_BYTES) == UNLIMITED
-    assert most(2 * largest + PREVIEW_BYTES - 1) == sorted(tokens)[-2]
+    assert most(2 * largest + DRAWING_BYTES) == UNLIMITED
+    assert most(2 * largest + DRAWING_BYTES - 1) == sorted(tokens)[-2]
     assert most(largest) == 0
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import SlipstreamError
-from slipstream.core.threads import calm_threads
 
 app = typer.Typer(
     name="slipstream",
@@ -310,7 +310,7 @@ def serve(
 
 def main() -> None:
     """Entry point: a user's mistake is one message, never a traceback."""
-    calm_threads()
+    prepare_environment()
     try:
         app()
     except SlipstreamError as error:

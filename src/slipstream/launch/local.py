@@ -8,8 +8,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import RunError
-from slipstream.core.threads import calm_threads
 from slipstream.runs.layout import RunDir
 
 
@@ -43,7 +43,7 @@ def start_worker(run: RunDir) -> LocalWorker:
         RunError: the log cannot be written, or there is no room for a process.
     """
     command = [sys.executable, "-m", "slipstream.worker", str(run.path)]
-    calm_threads()
+    prepare_environment()
     try:
         with run.log.open("ab") as log:
             process = subprocess.Popen(

@@ -38,9 +38,11 @@ _UNPACK_SECONDS = {"float8": 0.036, "int8": 0.024, "nf4": 0.043}
 _TRANSPOSE_SECONDS = 0.007
 """All float8 codes of the 6B transposed once."""
 _STREAMING = 1.1
-"""What streaming costs where it is hidden behind the computation: a guess, and a margin for it."""
-_WITHOUT_GRAPHS_SECONDS = 0.12
-"""Launches of all blocks, where no CUDA graph makes them: streaming blocks have none; a guess."""
+"""What streaming costs where it is hidden behind the computation."""
+_LAUNCH_SECONDS, _STREAM_LAUNCH_SECONDS = 0.19, 0.06
+"""Launches of all blocks where no CUDA graph makes them, and what copies add to them: of the host, not of the GPU."""
+_LAUNCHED_AGAIN: dict[Level, float] = {"everything": 0.0, "lean": 0.02, "outputs": 0.15, "input": 0.35}
+"""What making a block's values again adds to its launches."""
 _REFERENCE_PACKABLE = 6.0e9
 
 
@@ -55,6 +57,8 @@ class Work:
         transposes: float8 codes are transposed anew for every gradient.
         live_adapter: the training adapter runs beside the weights.
         streamed: bytes that come over PCIe in a step.
+        share_streamed: of the blocks.
+        graphs: CUDA graphs launch the fused blocks.
     """
 
     fused: bool
@@ -63,6 +67,8 @@ class Work:
     transposes: bool = False
     live_adapter: bool = False
     streamed: int = 0
+    share_streamed: float = 0.0
+    graphs: bool = True
 
 
 def step_seconds(
@@ -86,6 +92,10 @@ def step_seconds(
         seconds += _UNPACK_SECONDS.get(work.packed or "", 0.0) * size * scale * (3 if runs_again else 2)
     if work.transposes:
         seconds += _TRANSPOSE_SECONDS * size * scale
+    if work.fused and not work.graphs:
+        launched = 1 + sum(_LAUNCHED_AGAIN[level] for level in levels) / len(levels)
+        launches = _LAUNCH_SECONDS * launched + _STREAM_LAUNCH_SECONDS * work.share_streamed
+        seconds = max(seconds, launches * min(1.0, sizes.num_blocks / 30))
     if not work.streamed:
         return seconds
-    return max(_STREAMING * seconds, _WITHOUT_GRAPHS_SECONDS, work.streamed / (pcie_gbps * 1e9))
+    return max(_STREAMING * seconds if work.graphs else seconds, work.streamed / (pcie_gbps * 1e9))

@@ -15,6 +15,9 @@ WORKSPACE_BYTES = GIB // 4
 
 _RESERVES, _RESERVE_SHARE = (GIB // 2, GIB), 12
 
+DRAWING_BYTES = 3 * GIB
+"""What a batch of previews takes beside CUDA graphs of the training."""
+
 USABLE_SHARE = 0.95
 """Of the rest; the remainder is lost in gaps between tensors of different sizes."""
 

@@ -18,6 +18,7 @@ from typing import Literal
 from slipstream.memory.candidate import Candidate, Choice
 from slipstream.memory.cost import Work, step_seconds
 from slipstream.memory.estimate import (
+    DRAWING_BYTES,
     USABLE_SHARE,
     WORKSPACE_BYTES,
     ModelSizes,
@@ -249,7 +250,7 @@ def predict(machine: Machine, job: Job, choice: Choice) -> Candidate:
     )
     while_training = resident + vae + round(largest.peak_bytes / USABLE_SHARE) + reserve
     return Candidate(
-        replace(choice, previews_at_once=at_once), peaks, _seconds(machine, job, choice, levels), fits, largest,
+        replace(choice, previews_at_once=at_once), peaks, _seconds(machine, job, choice, levels, room), fits, largest,
         host_bytes=on_host, needed=max(while_training, max(peaks.values()) + reserve // 2),
     )  # fmt: skip
 
@@ -285,19 +286,27 @@ def _moved_bytes(job: Job, choice: Choice, element: int) -> int:
     return round(_num_moved(job, choice) * block_weights(job.sizes.widths) * bits / 8)
 
 
-def _seconds(machine: Machine, job: Job, choice: Choice, levels: partial[LevelPlan]) -> float:
-    """The mean over all sizes."""
+def _seconds(machine: Machine, job: Job, choice: Choice, levels: partial[LevelPlan], room: int) -> float:
+    """The mean over all sizes; one whose graph would not fit beside the largest one is launched kernel by kernel."""
     work = Work(
         fused=choice.fused, float8=choice.products == "float8",
         packed=choice.transformer if not choice.fused else None,
         transposes=choice.products == "float8" and not choice.transposed,
         live_adapter=choice.adapter == "live", streamed=2 * _moved_bytes(job, choice, 2),
+        share_streamed=choice.offload / 100,
     )  # fmt: skip
-    return sum(
-        share
-        * step_seconds(job.sizes, samples, tokens, levels(tokens).levels, work, machine.bf16_tflops, machine.pcie_gbps)
-        for samples, tokens, share in job.batches
-    ) / sum(share for _, _, share in job.batches)
+    beside = room - levels(job.most_tokens).peak_bytes - DRAWING_BYTES
+
+    def seconds(samples: int, tokens: int) -> float:
+        plan = levels(tokens)
+        return step_seconds(
+            job.sizes, samples, tokens, plan.levels, replace(work, graphs=plan.peak_bytes <= beside),
+            machine.bf16_tflops, machine.pcie_gbps,
+        )  # fmt: skip
+
+    return sum(share * seconds(samples, tokens) for samples, tokens, share in job.batches) / sum(
+        share for _, _, share in job.batches
+    )
 
 
 def _encoder_bytes(job: Job, precision: str) -> int:

@@ -65,18 +65,22 @@ def space_bytes(*sizes: int) -> int:
     return sum(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)
 
 
+Content = tuple[int, tuple[tuple[int, int], ...]]
+"""Number of a packet, and address and version of what its pieces came from."""
+
+
 @dataclass
 class _Slot:
     """What is in a slot, or on its way into it.
 
     Attributes:
-        content: number of the packet and where its values came from.
+        content: the packet; None where nobody knows.
         held: between `take` and `release`.
         ready: its copy is done.
         free: what computed with it is done; None before anything did.
     """
 
-    content: tuple[int, tuple[tuple[int, int], ...]] | None = None
+    content: Content | None = None
     held: bool = False
     ready: torch.cuda.Event | None = None
     free: torch.cuda.Event | None = None
@@ -131,6 +135,28 @@ class Ring:
         if self._stream is not None:
             slot.free = slot.free or torch.cuda.Event()
             slot.free.record(torch.cuda.current_stream(self.device))
+
+    def contents(self) -> list[Content | None]:
+        """What is in the slots, or will be when all that was begun is done."""
+        return [slot.content for slot in self._slots]
+
+    def wait(self) -> None:
+        """All copies that were begun are done before the current stream goes on."""
+        if self._stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
+    def reset(self, contents: Sequence[Content | None]) -> None:
+        """Believe that this is in the slots once the current stream is done: at the beginning of what becomes a CUDA
+        graph, and after one was replayed, which filled the slots without being asked. Events of before count no more:
+        those of a graph cannot be waited for outside of it."""
+        self._slots = [_Slot(content) for content in contents]
+
+    def bring(self, contents: Sequence[Content | None]) -> None:
+        """Let the slots hold this before the current stream goes on, as a graph expects that is replayed next."""
+        for slot, content in zip(self._slots, contents, strict=True):
+            if content is not None and slot.content != content:
+                self._fill(slot, content[0])
+        self.wait()
 
     def _slot(self, number: int) -> _Slot:
         return self._slots[number % self.num_slots]

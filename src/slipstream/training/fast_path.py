@@ -131,8 +131,6 @@ def _obstacle_to_graphs(outside: str | None, device: torch.device, *stacks: Bloc
     """What keeps predictions from being captured, or None."""
     if device.type != "cuda":
         return "no CUDA"
-    if any(stack.streamed.number for stack in stacks):
-        return "blocks stream from host memory; the copies hide more than launches cost"
     if not all(stack.fits_graphs for stack in stacks):
         return "adaLN has several branches, or not in every block"
     return f"{outside} has a branch outside of the fused blocks" if outside is not None else None

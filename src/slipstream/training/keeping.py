@@ -13,6 +13,7 @@ from slipstream.config.run_config import RunConfig
 from slipstream.data.buckets import Bucket
 from slipstream.memory.blocks import BlockBytes
 from slipstream.memory.estimate import (
+    DRAWING_BYTES,
     USABLE_SHARE,
     WORKSPACE_BYTES,
     ModelSizes,
@@ -31,9 +32,6 @@ from slipstream.training.device import Compute, allocated_bytes, free_bytes
 
 CAPTION_TOKENS = 128
 """Length of a caption where plans are shown; each batch is planned with its own."""
-
-PREVIEW_BYTES = 3 * GIB
-"""What a batch of previews takes beside graphs."""
 
 TIGHTER = 0.75
 """What the largest batch may keep after it ran out of memory, as a share of what it kept."""
@@ -188,7 +186,7 @@ def most_graph_tokens(budget: Budget, plan: Callable[[int], LevelPlan], tokens: 
     """
     if budget.room is None:
         return UNLIMITED
-    room = budget.room - plan(max(tokens)).peak_bytes - PREVIEW_BYTES
+    room = budget.room - plan(max(tokens)).peak_bytes - DRAWING_BYTES
     fitting = [number for number in tokens if plan(number).peak_bytes <= room]
     return UNLIMITED if len(fitting) == len(tokens) else max(fitting, default=0)
 

@@ -43,7 +43,8 @@ class FastPredictor:
         self._device, self._dtype = weight.device, weight.dtype
         self._contexts: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
         self._most_tokens = 1 << 60
-        self._graphs = Graphs(self._velocity, parameters) if parameters is not None else None
+        rings = [stack.streamed.ring for stack in (refiner, main) if stack.streamed.ring is not None]
+        self._graphs = Graphs(self._velocity, parameters, rings) if parameters is not None else None
         if self._graphs is not None:
             self._graphs.before_backward = self._settle
 

@@ -2,7 +2,12 @@
 
 A training prediction is a pair of graphs, forward and backward, that share the memory of their activations; all
 training graphs share one pool, all predictions without gradients another, since no two of a kind are alive at once.
-A shape is run without a graph the first time, which warms every kernel up, and captured the second time.
+A shape is run without a graph the first time, which warms every kernel up, and captured the second time. Whatever that
+first run left behind in autograd must be gone by then: what its loss still hangs on cannot be captured.
+
+Where weights stream, a pair's copies are part of it. A forward graph fetches all that it needs; a backward graph begins
+with what the forward one left in the slots. Predictions without gradients are then no graphs, since they may want other
+weights (those without the training adapter).
 """
 
 from __future__ import annotations
@@ -15,7 +20,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from slipstream.memory.streaming import Content, Ring
+
 Inputs = tuple[Tensor, ...]
+Slots = list[list[Content | None]]
+"""What each ring's slots hold."""
 MOST_SHAPES = 48
 """Graphs of each kind that are kept; the one that was not used for longest goes first."""
 
@@ -32,10 +41,17 @@ class _Forward:
 
 @dataclass
 class _Pair(_Forward):
-    """A captured prediction with its backward pass, which adds to the parameters' `grad`."""
+    """A captured prediction with its backward pass, which adds to the parameters' `grad`.
+
+    Attributes:
+        between: what the rings' slots hold after the forward graph, and must hold before the backward one.
+        after: what they hold after that.
+    """
 
     backward: torch.cuda.CUDAGraph
     d_output: Tensor
+    between: Slots
+    after: Slots
 
 
 class Graphs:
@@ -44,10 +60,13 @@ class Graphs:
     Args:
         function: (inputs, held) to the output; only tensors in `inputs` change between calls of one key.
         parameters: what the backward pass finds gradients for; each has a `grad` that stays where it is.
+        rings: of the weights that stream.
     """
 
-    def __init__(self, function: Callable[[Inputs, Any], Tensor], parameters: Sequence[nn.Parameter]) -> None:
-        self._function = function
+    def __init__(
+        self, function: Callable[[Inputs, Any], Tensor], parameters: Sequence[nn.Parameter], rings: Sequence[Ring] = ()
+    ) -> None:
+        self._function, self._rings = function, list(rings)
         self._parameters = list(parameters)
         self._known: OrderedDict[Hashable, _Forward | None] = OrderedDict()
         self._pools = _new_pools()
@@ -63,6 +82,8 @@ class Graphs:
             held: what the function also reads and must not be freed while the graph lives.
         """
         trains = torch.is_grad_enabled()
+        if self._rings and not trains:
+            return self._function(inputs, held)
         entry = self._entry((trains, key), inputs, held, trains)
         if entry is None:
             return self._function(inputs, held)
@@ -103,18 +124,51 @@ class Graphs:
         return _Forward(graph, static, output, held)
 
     def _capture_pair(self, inputs: Inputs, held: Any) -> _Pair:
-        static, graph, backward = (
-            tuple(given.clone() for given in inputs),
-            torch.cuda.CUDAGraph(),
-            torch.cuda.CUDAGraph(),
-        )
-        with torch.cuda.graph(graph, pool=self._pools[0], capture_error_mode="thread_local"):
-            output = self._function(static, held)
-        d_output = torch.empty_like(output)
-        with torch.cuda.graph(backward, pool=self._pools[0], capture_error_mode="thread_local"):
-            found = torch.autograd.grad(output, self._parameters, d_output, allow_unused=True)
-            _add(self._parameters, found)
-        return _Pair(graph, static, output.detach(), held, backward, d_output)
+        static = tuple(given.clone() for given in inputs)
+        graph, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        for ring in self._rings:
+            ring.wait()
+        self._forget()
+        try:
+            with torch.cuda.graph(graph, pool=self._pools[0], capture_error_mode="thread_local"):
+                output = self._function(static, held)
+            between = self._left()
+            self._believe(between)
+            d_output = torch.empty_like(output)
+            with torch.cuda.graph(backward, pool=self._pools[0], capture_error_mode="thread_local"):
+                found = torch.autograd.grad(output, self._parameters, d_output, allow_unused=True)
+                _add(self._parameters, found)
+            after = self._left()
+        finally:
+            self._forget()  # capturing copied nothing
+        return _Pair(graph, static, output.detach(), held, backward, d_output, between, after)
+
+    def replay_forward(self, pair: _Pair) -> None:
+        """The prediction, which fills the slots as it goes."""
+        for ring in self._rings:
+            ring.wait()
+        pair.graph.replay()
+        self._believe(pair.between)
+
+    def replay_backward(self, pair: _Pair) -> None:
+        """Its backward pass, whatever was in the slots in the meantime."""
+        self.before_backward()
+        for ring, contents in zip(self._rings, pair.between, strict=True):
+            ring.bring(contents)
+        pair.backward.replay()
+        self._believe(pair.after)
+
+    def _believe(self, slots: Slots) -> None:
+        """This is what the rings' slots hold now."""
+        for ring, contents in zip(self._rings, slots, strict=True):
+            ring.reset(contents)
+
+    def _forget(self) -> None:
+        for ring in self._rings:
+            ring.reset([None] * ring.num_slots)
+
+    def _left(self) -> Slots:
+        return [ring.contents() for ring in self._rings]
 
 
 def _new_pools() -> tuple[Any, Any]:
@@ -135,14 +189,13 @@ class _Replay(torch.autograd.Function):
     def forward(ctx: Any, graphs: Graphs, pair: _Pair, anchor: Tensor) -> Tensor:
         graphs.generation += 1
         ctx.graphs, ctx.pair, ctx.generation = graphs, pair, graphs.generation
-        pair.graph.replay()
+        graphs.replay_forward(pair)
         return pair.output.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
         if ctx.generation != ctx.graphs.generation:
             raise RuntimeError("another training prediction ran before the backward pass of this one")
-        ctx.graphs.before_backward()
         ctx.pair.d_output.copy_(gradients[0])
-        ctx.pair.backward.replay()
+        ctx.graphs.replay_backward(ctx.pair)
         return None, None, None

@@ -62,7 +62,8 @@ class StreamedBlocks:
     def __init__(self, ring: Ring | None, places: Mapping[int, int], edges: Sequence[Sequence[Copy]]) -> None:
         self.ring = ring
         self._places, self._edges = places, edges
-        self._tables = [CopyTable(lasting=False) for _ in edges]
+        self._for_training = [CopyTable(lasting=True) for _ in edges]
+        self._for_use = [CopyTable(lasting=False) for _ in edges]
 
     @property
     def number(self) -> int:
@@ -74,7 +75,8 @@ class StreamedBlocks:
         place = self._places.get(number)
         if self.ring is not None and place is not None:
             self.ring.take(place, self._following(place, way))
-            self._tables[place].run(self._edges[place])
+            tables = self._for_use if way == "round" else self._for_training
+            tables[place].run(self._edges[place])
 
     def leave(self, number: int) -> None:
         """After a block's weights were used."""
