@@ -20,6 +20,7 @@ import resource
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -103,7 +104,9 @@ def measure(case: Case, size_name: str, device: str, steps: int, folder: Path) -
         "choice": asdict(chosen.choice), "predicted_peak_gib": round(chosen.peaks["train"] / GIB, 2),
         "predicted_ms": round(chosen.seconds_per_step * 1000, 1),
     }  # fmt: skip
+    planned = time.perf_counter()
     training = training_of(config, plan if on_cuda else None, size_name, folder, case.side)
+    row["load_seconds"] = round(time.perf_counter() - planned, 1)
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(compute.device)
     return row | train(training, case.side // size.divide, steps) | {"said": training.said()[-14:]}
@@ -145,7 +148,7 @@ def train(training: RandomTraining, side: int, steps: int) -> dict[str, Any]:
                 job.settle()
                 seconds.append(time.perf_counter() - begun)
         figures["ms_per_step_median"] = round(median(seconds[WARM_UPS:]) * 1000, 1)
-        figures["steps"] = steps
+        figures["steps"], figures["first_update_seconds"] = steps, round(seconds[0], 1)
     except Exception as error:  # noqa: BLE001 out of memory above all, which is what is looked for
         figures["error"] = f"{type(error).__name__}: {str(error)[:300]}"
         figures["where"] = traceback.format_exc().splitlines()[-8:]
@@ -169,25 +172,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, nargs="*", default=list(range(len(CASES))), help="numbers from 0")
     parser.add_argument("--random", type=int, default=0, help="instead of those, so many cases drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="of these")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at once; more than one gives peaks, but no times")
     parser.add_argument("--limit", type=float, default=120, help="seconds of a case")
     parser.add_argument("--seconds", type=float, default=3600, help="no case is begun after this time")
     options = parser.parse_args(arguments)
     draw = random.Random(options.seed)
     cases = [random_case(draw) for _ in range(options.random)] or [CASES[number] for number in options.cases]
-    begun, failed = time.monotonic(), 0
-    for case in cases:
-        if time.monotonic() - begun > options.seconds:
-            print(f"out of time before {case}", flush=True)
-            break
-        row = apart(case, options)
-        failed += "error" in row
-        merge(options.out, [row])
-        print(json.dumps({key: row[key] for key in row if key not in ("said", "choice", "device")}), flush=True)
+    end, failed = time.monotonic() + options.seconds, 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for row in pool.map(lambda case: apart(case, options, end), cases):
+            failed += "error" in row
+            merge(options.out, [row])
+            print(json.dumps({key: row[key] for key in row if key not in ("said", "choice", "device")}), flush=True)
     return failed
 
 
-def apart(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+def apart(case: Case, options: argparse.Namespace, end: float) -> dict[str, Any]:
     """A case in a process of its own."""
+    if time.monotonic() > end:
+        return _failed(case, options, "not begun: out of time")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         child = _processes().Process(target=_one, args=(case, options, folder))
@@ -213,6 +216,8 @@ def _processes() -> Any:
 def _one(case: Case, options: argparse.Namespace, folder: Path) -> None:
     try:
         row = measure(case, options.size, options.device, options.steps, folder)
+        if options.jobs > 1:  # others took time and memory too
+            row = {key: row[key] for key in row if key not in ("ms_per_step_median", "peak_gib_total")}
     except Exception as error:  # noqa: BLE001 - the other cases go on
         traceback.print_exc()
         row = _failed(case, options, f"{type(error).__name__}: {str(error)[:300]}")
