@@ -106,11 +106,15 @@ def push(
 
 
 @app.command()
-def plan(config: ConfigFile, overrides: Overrides = None) -> None:
+def plan(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
     """Show what a training would do (data, buckets, steps, caches, time) and start nothing."""
     from slipstream.cli.plan import plan_command
 
-    plan_command(config, overrides or [])
+    plan_command(config, overrides or [], as_json=as_json)
 
 
 @app.command()

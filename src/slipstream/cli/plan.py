@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 from rich.markup import escape
@@ -10,12 +12,16 @@ from rich.table import Table
 from slipstream.cli.screen import download_shown, duration, out, pace
 
 
-def plan_command(config_path: Path, overrides: list[str]) -> None:
-    """Print the plan of a config."""
+def plan_command(config_path: Path, overrides: list[str], *, as_json: bool = False) -> None:
+    """Print the plan of a config, as tables or as JSON."""
     from slipstream.cli.imports import open_and_tell
     from slipstream.workflows.plan import Plan, make_plan
 
-    plan: Plan = make_plan(open_and_tell(config_path, overrides), download_shown)
+    plan: Plan = make_plan(open_and_tell(config_path, overrides, quiet=as_json), download_shown)
+    if as_json:
+        whole = {**dataclasses.asdict(plan), "epochs": plan.epochs, "training_seconds": plan.training_seconds}
+        print(json.dumps(whole, indent=2, ensure_ascii=False))
+        return
     out.print(f"[bold]{escape(plan.name)}[/bold]  (nothing is started)")
     for line in plan.choices:
         out.print(f"  {escape(line)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,8 +27,16 @@ out = _Screen(highlight=False, soft_wrap=True)
 err = _Screen(stderr=True, highlight=False, soft_wrap=True)
 
 
+ERRORS_VARIABLE = "SLIPSTREAM_ERRORS"
+"""Set to `json` by a program that runs a command: an error is one line of JSON then."""
+
+
 def show_error(error: SlipstreamError) -> None:
     """One message: where, what, and what to do."""
+    if os.environ.get(ERRORS_VARIABLE) == "json":
+        told = {"message": error.message, "where": error.where, "fix": error.fix}
+        print(json.dumps(told), file=sys.stderr)
+        return
     place = f"[bold]{escape(error.where)}[/bold]: " if error.where else ""
     err.print(f"[bold red]error[/bold red]  {place}{escape(error.message)}")
     if error.fix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -54,16 +54,26 @@ class Problem:
     remedy: str | None = None
 
 
-def config_error(error: ValidationError, root: Panel, source: str, overridden: Iterable[str] = ()) -> ConfigError:
+class SettingsError(ConfigError):
+    """Settings are wrong; `problems` holds each of them."""
+
+    def __init__(self, problems: Sequence[Problem], source: str) -> None:
+        if len(problems) == 1:
+            only = problems[0]
+            super().__init__(f"{only.path}: {only.text}", where=source, fix=only.remedy)
+        else:
+            lines = [f"\n  {p.path}: {p.text}" + (f"; {p.remedy}" if p.remedy else "") for p in problems]
+            message = f"{len(problems)} settings are wrong:{''.join(lines)}"
+            super().__init__(message, where=source, fix="correct these lines.")
+        self.problems = tuple(problems)
+
+
+def config_error(error: ValidationError, root: Panel, source: str, overridden: Iterable[str] = ()) -> SettingsError:
     """All findings in one error; settings given on the command line are marked as such."""
     given = tuple(overridden)
     findings = [dict(finding) for finding in error.errors(include_url=False)]
     problems = [_marked(_problem(finding, root), given) for finding in findings if not _is_echo(finding)]
-    if len(problems) == 1:
-        only = problems[0]
-        return ConfigError(f"{only.path}: {only.text}", where=source, fix=only.remedy)
-    lines = [f"\n  {p.path}: {p.text}" + (f"; {p.remedy}" if p.remedy else "") for p in problems]
-    return ConfigError(f"{len(problems)} settings are wrong:{''.join(lines)}", where=source, fix="correct these lines.")
+    return SettingsError(problems, source)
 
 
 def _marked(problem: Problem, given: tuple[str, ...]) -> Problem:

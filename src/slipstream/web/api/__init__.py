@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from slipstream.web.api import runs, settings, system
+from slipstream.web.api import config, datasets, runs, settings, system
 
-ROUTERS = (runs.router, system.router, settings.router)
+ROUTERS = (runs.router, config.router, datasets.router, system.router, settings.router)

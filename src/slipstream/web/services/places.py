@@ -46,7 +46,7 @@ def child(root: Path, name: str, what: str) -> Path:
     Raises:
         RefusedError: the name is none (404, as for one that is not there), or it leads out of `root` by a link.
     """
-    if not is_plain_name(name):
+    if not _is_safe(name):
         raise missing(f"{what} of this name", where=name[:80])
     return _inside(root, root / name, what)
 
@@ -58,16 +58,21 @@ def below(root: Path, relative: str, what: str) -> Path:
         RefusedError: the path leaves `root`, by its parts or by a link, or is none.
     """
     parts = PurePosixPath(relative).parts
-    if not parts or relative.startswith("/") or not all(is_plain_name(part) for part in parts):
+    if not parts or relative.startswith("/") or not all(map(_is_safe, parts)):
         raise missing(f"{what} of this name", where=relative[:200])
     return _inside(root, root.joinpath(*parts), what)
+
+
+def _is_safe(part: str) -> bool:
+    """Whether a part of a path names something in its folder; what people made by hand may be named oddly."""
+    return bool(part) and not part.startswith(".") and not {"/", "\\", "\0"} & set(part) and len(part) <= 255
 
 
 def _inside(root: Path, path: Path, what: str) -> Path:
     try:
         resolved = path.resolve()
         is_inside = resolved.is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # a link to itself
+    except (OSError, RuntimeError, ValueError):  # a link to itself, a name that no file can have
         is_inside = False
     if not is_inside:
         raise missing(
