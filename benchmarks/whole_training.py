@@ -22,6 +22,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -96,7 +98,7 @@ def train(options: argparse.Namespace, config: dict[str, Any], folder: Path) -> 
     run = RunDir(folder / "runs" / config["job"]["name"])
     command = [*COMMAND, "train", str(path), *options.set]
     launched, output = time.time(), path.with_suffix(".out")
-    with output.open("w", encoding="utf-8") as said:
+    with output.open("w", encoding="utf-8") as said, memory_in_use(path.with_suffix(".memory")):
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         try:
             process.wait(options.seconds)
@@ -106,6 +108,28 @@ def train(options: argparse.Namespace, config: dict[str, Any], folder: Path) -> 
             code = _end(process)
     words = output.read_text(encoding="utf-8", errors="replace")
     return Finished(run, parse_config(config, options.set), launched, time.time() - launched, code, words)
+
+
+@contextmanager
+def memory_in_use(path: Path) -> Iterator[None]:
+    """Meanwhile the GPU's memory in use is written down five times a second, in MiB; nothing where there is none."""
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-lms", "200"]
+    if shutil.which(command[0]) is None:
+        yield
+        return
+    with path.open("w") as lines:
+        watcher = subprocess.Popen(command, stdout=lines, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            watcher.terminate()
+            watcher.wait()
+
+
+def most_in_use(path: Path) -> float | None:
+    """GiB at the worst moment, of the first GPU; None where nobody watched."""
+    values = path.read_text().split() if path.is_file() else []
+    return round(max(int(value) for value in values if value.isdigit()) / 1024, 2) if values else None
 
 
 def _end(process: subprocess.Popen) -> int:
@@ -213,7 +237,8 @@ def measure(options: argparse.Namespace, mode: str, folder: Path) -> bool:
     whole: dict[str, Any] = {
         **facts, "resolutions": options.resolutions, "exit_code": finished.code, **phases_of(finished),
         "warm_up_seconds": warm_up_seconds(finished, options.skip, {s: median(each) for s, each in seconds.items()}),
-        "peak_gib": peak, "losses": losses(finished.run), "said": said,
+        "peak_gib": peak, "peak_device_gib": most_in_use(folder / f"product_{mode}.memory"),
+        "losses": losses(finished.run), "said": said,
     }  # fmt: skip
     if finished.code != 0:
         whole["output"] = finished.said.splitlines()[-30:]

@@ -13,8 +13,7 @@ from slipstream.config.variants import tiny_name
 from slipstream.runs.create import create_run
 from slipstream.runs.metrics import read_metrics
 
-QUANTIZED = {"vram_8gb": "nf4", "vram_12gb": "float8", "vram_16gb": "float8"}
-CHECKPOINTED = {"vram_8gb": "full", "vram_12gb": "full", "vram_80gb": "none"}
+CHECKPOINTED = {"vram_80gb": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,4 @@ def test_a_preset_trains(name, tmp_path, cache, monkeypatch):
     assert len(read_metrics(run.metrics)) == 2
     assert len(list(run.previews.glob("step_000000002_*.png"))) == len(config.sample.prompts)
     log = run.log.read_text()
-    scheme = QUANTIZED.get(name)
-    assert (f"linears in {scheme}" in log) == (scheme is not None)
-    assert ("previews are drawn with these" in log) == (scheme is not None)
     assert f"gradient checkpointing: {CHECKPOINTED.get(name, 'auto')} (" in log

@@ -171,7 +171,7 @@ def usual_plan(index: int, machine: Machine) -> Finding:
     if decision.warning is None:
         return Finding(f"GPU {index} plan", "ok", text)
     return Finding(
-        f"GPU {index} plan", "warn", text + ", which may not fit", "train at 512 and 768, as the preset vram_8gb does"
+        f"GPU {index} plan", "warn", text + ", which may not fit", "start from the preset vram_8gb and leave out 1024"
     )
 
 
