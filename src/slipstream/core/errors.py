@@ -11,6 +11,8 @@ SlipstreamError
 ├── HubError         the Hugging Face hub cannot be reached or refuses
 ├── RunError         a run directory is in use, exists, or is damaged
 │   └── DiskFullError
+├── JobError         a job of the queue cannot be changed like that, or the queue's database cannot be used
+│   └── UnknownJobError
 └── TrainingError    training cannot go on (a non-finite loss)
 """
 
@@ -76,6 +78,14 @@ class RunError(SlipstreamError):
 
 class DiskFullError(RunError):
     """No space is left for a file; what was there before survives."""
+
+
+class JobError(SlipstreamError):
+    """A job of the queue cannot be changed like that, or the queue's database cannot be used."""
+
+
+class UnknownJobError(JobError):
+    """The queue has no job of this number."""
 
 
 class TrainingError(SlipstreamError):
