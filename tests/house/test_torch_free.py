@@ -11,12 +11,14 @@ import slipstream
 SOURCE = Path(slipstream.__file__).parent
 HEAVY = ("torch", "diffusers", "transformers", "bitsandbytes", "tensorboard")
 LIGHT_ROOMS = ("cli", "web", "jobs", "launch", "workflows", "reports", "runs", "config", "core")
+RUN_BY_ALEMBIC = "env.py"
+"""Runs only while alembic calls it."""
 DOORS = ["slipstream.cli.app", "slipstream.worker"]
 
 
 def modules_of(room: str) -> list[str]:
     """Every module of a room and of the rooms in it, by dotted names."""
-    paths = sorted((SOURCE / room).rglob("*.py"))
+    paths = sorted(path for path in (SOURCE / room).rglob("*.py") if path.name != RUN_BY_ALEMBIC)
     return [
         ".".join(("slipstream", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
         for path in paths
