@@ -10,11 +10,8 @@ the output. Random weights amplify rounding more than trained ones do: compare v
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +20,13 @@ from slipstream.core.environment import prepare_environment
 prepare_environment()
 
 import torch  # noqa: E402
+from outcomes import Outcome, Variant, cosine, distance, outcomes, random_batch, release  # noqa: E402
 from random_model import ModelSize, model_size, random_transformer  # noqa: E402
 from results import revision  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
 
-from slipstream.adapters.branches import BranchSet  # noqa: E402
-from slipstream.adapters.inject import inject_lora, select_targets  # noqa: E402
-from slipstream.config.target import TARGET_MODULES  # noqa: E402
 from slipstream.core.atomic import write_json  # noqa: E402
-from slipstream.models.z_image.family import predictor  # noqa: E402
-from slipstream.training.fast_path import fast_path  # noqa: E402
-from slipstream.training.gradients import FlatGradients  # noqa: E402
 
-Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
-RANK, CAPTION_TOKENS, SIGMA = 16, 100, 0.6
-RUNS = 3
-"""The last one counts: on the fast path the first runs without a CUDA graph, the second captures, the third replays."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to predict: whose forward, in which precision, with weights of which scheme."""
-
-    name: str
-    dtype: torch.dtype
-    whose: str
-    scheme: str | None = None
-
-
+SIGMA = 0.6
 REFERENCE = Variant("diffusers, fp32", torch.float32, "diffusers")
 VARIANTS = (
     Variant("slipstream, fp32, module by module", torch.float32, "modules"),
@@ -61,66 +37,13 @@ VARIANTS = (
 )
 
 
-def by_diffusers(model: nn.Module) -> Predict:
-    """Diffusers' own forward, its lists, time and sign turned into ours."""
-
-    def predict(noisy_BCHW: Tensor, sigma_B: Tensor, texts: list[Tensor]) -> Tensor:
-        dtype = next(model.parameters()).dtype
-        latents = [latent[:, None].to(dtype) for latent in noisy_BCHW]
-        out = model(latents, 1 - sigma_B, [text.to(dtype) for text in texts], return_dict=False)[0]
-        return -torch.stack(out).squeeze(2).float()
-
-    return predict
-
-
-def random_lora(model: nn.Module) -> BranchSet:
-    """A LoRA on every linear of the main blocks, off its start, the same for every variant."""
-    names = select_targets(model, "layers", TARGET_MODULES)
-    lora = inject_lora(model, names, rank=RANK, alpha=float(RANK), seed=1)
-    generator = torch.Generator().manual_seed(3)
-    for parameter in lora.parameters():
-        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.01)
-    return lora
-
-
-def outcome(variant: Variant, size: ModelSize, device: torch.device, resolution: int) -> tuple[Tensor, Tensor]:
-    """(velocity, gradients of the LoRA as one vector), fp32 on the host."""
-    weights = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = random_transformer(size, device, weights, variant.scheme)
-    if variant.scheme is None:
-        model = model.to(variant.dtype)
-    lora = random_lora(model)
-    flat = FlatGradients(lora.parameters())
-    predict = by_diffusers(model) if variant.whose == "diffusers" else predictor(model)
-    if variant.whose == "fused":
-        fast, lines = fast_path(model, lora, device, float8=variant.scheme is not None)
-        if fast is None:
-            raise RuntimeError(lines[0])
-        predict = fast.predict
-    generator = torch.Generator().manual_seed(4)
-    side = resolution // size.divide // 8
-    width = int(model.config.cap_feat_dim)  # type: ignore[union-attr, arg-type]
-    noisy, gradient = (torch.randn(1, 16, side, side, generator=generator).to(device) for _ in range(2))
-    texts = [torch.randn(CAPTION_TOKENS, width, generator=generator).to(device)]
-    sigma = torch.tensor([SIGMA], device=device)
-    for _ in range(RUNS if variant.whose == "fused" else 1):
-        flat.zero()
-        predicted = predict(noisy, sigma, texts)
-        predicted.backward(gradient)
-        velocity = predicted.detach().clone()
-        del predicted  # what it hangs on in autograd cannot be captured
-    found = torch.cat([parameter.grad.flatten().float().cpu() for parameter in lora.parameters()])  # type: ignore[union-attr]
-    return velocity.float().cpu(), found
-
-
-def distance(found: Tensor, expected: Tensor) -> float:
-    """||found - expected|| / ||expected||; NaN stays NaN."""
-    return float((found - expected).norm() / expected.norm())
-
-
-def cosine(found: Tensor, expected: Tensor) -> float:
-    """Of 42 million numbers, which fp32 would sum to more than 1."""
-    return float(torch.cosine_similarity(found.double(), expected.double(), dim=0))
+def outcome(variant: Variant, size: ModelSize, device: torch.device, resolution: int) -> Outcome:
+    """Of one batch, on the random model."""
+    stored = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = stored if variant.scheme is not None else variant.dtype
+    model = random_transformer(size, device, dtype, variant.scheme, stored=stored)
+    (found,) = outcomes(model, variant, device, [random_batch(model, size, device, resolution, SIGMA)])
+    return found
 
 
 def measure(size: ModelSize, device: torch.device, resolution: int) -> list[dict[str, Any]]:
@@ -145,13 +68,6 @@ def measure(size: ModelSize, device: torch.device, resolution: int) -> list[dict
         rows.append(row)
         print(row, flush=True)
     return rows
-
-
-def release(device: torch.device) -> None:
-    """Give the last variant's memory back."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -75,14 +75,15 @@ def empty_transformer(size: ModelSize) -> nn.Module:
 
 def random_transformer(
     size: ModelSize, device: torch.device, dtype: torch.dtype, scheme: str | None, watch: Watch | None = None,
-    offload: Offload | None = None,
+    offload: Offload | None = None, stored: torch.dtype | None = None,
 ) -> nn.Module:  # fmt: skip
     """A `ZImageTransformer2DModel`, frozen, its blocks' linears packed by the scheme; `watch` sees what is packed,
-    `offload` says what stays in host memory."""
+    `offload` says what stays in host memory; `stored` is the precision of the numbers as a file would have them, where
+    it is not the model's."""
     model = empty_transformer(size)
     placement = Placement(device, dtype, scheme, may_be_quantized, offload=offload)
     placement = placement if watch is None else replace(placement, watch=watch)
-    place_weights(model, random_weights(model, device, dtype), placement)
+    place_weights(model, random_weights(model, device, stored or dtype), placement)
     return model.requires_grad_(False).eval()
 
 

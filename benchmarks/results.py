@@ -23,6 +23,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "memory.json": ("device", "cap_gib", "resolution", "settings", "size"),
     "product_run.json": ("device", "mode", "checkpointing", "resolutions", "batch", "rank", "optimizer", "size"),
+    "quantization_accuracy.json": ("device", "model", "resolution", "weights", "products", "adapter"),
 }  # fmt: skip
 """What makes two rows measurements of the same thing, by file."""
 

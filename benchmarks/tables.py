@@ -1,6 +1,6 @@
-"""Figures of `results/` as tables: for the screen, and between the markers of docs/benchmarks.md.
+"""Figures of `results/` as tables: for the screen, and between the markers of docs/benchmarks.md and quantization.md.
 
-python benchmarks/tables.py               # writes the tables of docs/benchmarks.md anew
+python benchmarks/tables.py               # writes the tables of the documentation anew
 python benchmarks/tables.py --print
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 from results import RESULTS, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+QUANTIZATION = DOCS.with_name("quantization.md")
 RESOLUTIONS = (512, 768, 1024)
 GROUPED = ("device", "mode", "blocks", "checkpointing", "batch", "rank", "optimizer")
 """What rows of one line have in common, besides where they come from."""
@@ -108,6 +109,46 @@ def side_by_side(peers: Iterable[Row], ours: Iterable[Row]) -> Table:
     return Table("side_by_side", headers, lines)
 
 
+def accuracy_table(rows: Iterable[Row]) -> Table:
+    """A line for every model, format of weights and precision of products: errors without the training adapter, and
+    with it, merged and live."""
+    lines: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        key = tuple(str(row[name]) for name in ("model", "device", "weights", "products"))
+        lines.setdefault(key, {})[row["adapter"]] = row
+    return Table(
+        "quantization_accuracy",
+        (
+            "model", "device", "weights", "products", "prediction", "LoRA gradients", "their cosine",
+            "prediction: adapter merged / live", "LoRA gradients: adapter merged / live",
+        ),
+        [
+            (
+                *key, _error(places, "prediction", "none"), _error(places, "lora_gradients", "none"),
+                f"{places['none']['gradient_cosine']:.4f}" if "gradient_cosine" in places.get("none", {}) else "",
+                *(f"{_error(places, name, 'merged')} / {_error(places, name, 'live')}"
+                  for name in ("prediction", "lora_gradients")),
+            )
+            for key, places in sorted(lines.items(), key=_by_model)
+        ],
+    )  # fmt: skip
+
+
+def _by_model(line: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
+    model, device, weights, products = line[0]
+    formats, precisions = ("dense", "float8", "int8", "nf4"), ("fp32", "bf16", "float8")
+    return "trained" not in model, device, formats.index(weights), precisions.index(products)
+
+
+def _error(places: Mapping[str, Row], name: str, adapter: str) -> str:
+    row = places.get(adapter, {})
+    if "error" in row:
+        return "failed"
+    if name not in row:
+        return "-"
+    return f"{100 * row[name]:.1f} %" if row[name] >= 5e-4 else f"{100 * row[name]:.0e} %"
+
+
 PHASES = ("load text encoder", "encode captions", "load VAE", "encode pictures", "load transformer")
 
 
@@ -123,7 +164,8 @@ def tables(folder: Path = RESULTS) -> list[Table]:
     """Every table that a folder of results gives rise to."""
     steps = read_rows(folder / "step_time.json")
     found = [step_table(steps), product_table(read_rows(folder / "product_run.json"))]
-    return [*found, side_by_side(read_rows(RESULTS / "peers.json"), steps)]
+    accuracy = accuracy_table(read_rows(folder / "quantization_accuracy.json"))
+    return [*found, side_by_side(read_rows(RESULTS / "peers.json"), steps), accuracy]
 
 
 def with_tables(text: str, found: Sequence[Table]) -> str:
@@ -159,7 +201,8 @@ def main(arguments: list[str] | None = None) -> None:
     if parser.parse_args(arguments).print:
         show(tables())
         return
-    DOCS.write_text(with_tables(DOCS.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+    for page in (DOCS, QUANTIZATION):
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), tables()), encoding="utf-8")
 
 
 if __name__ == "__main__":
