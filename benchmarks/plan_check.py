@@ -83,7 +83,7 @@ def random_case(draw: random.Random) -> Case:
         f"quantization.transformer={draw.choice(['auto', 'auto', 'auto', 'bf16', 'float8', 'int8', 'nf4'])}",
         f"training.gradient_checkpointing={draw.choice(['auto', 'auto', 'auto', 'full'])}",
     ]  # fmt: skip
-    return Case(round(draw.uniform(6.5, 40), 1), draw.choice([512, 640, 768, 1024, 1280]), tuple(settings))
+    return Case(round(draw.uniform(6.5, 24), 1), draw.choice([512, 640, 768, 1024, 1280]), tuple(settings))
 
 
 def measure(case: Case, size_name: str, device: str, steps: int, folder: Path) -> dict[str, Any]:
