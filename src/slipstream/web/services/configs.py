@@ -78,7 +78,7 @@ def read_config(given: str | Mapping[str, Any], base_dir: Path) -> RunConfig:
     Raises:
         ConfigError: with every setting that is wrong.
     """
-    value = _read_text(given) if isinstance(given, str) else given
+    value = read_values(given) if isinstance(given, str) else given
     if not isinstance(value, Mapping):
         raise ConfigError(
             "got no panels, expected at least `job` and `datasets`", where=_SOURCE, fix="start from a preset."
@@ -164,7 +164,12 @@ def plan(config: RunConfig, *, download: bool) -> dict[str, Any]:
         return answer
 
 
-def _read_text(text: str) -> Any:
+def read_values(text: str) -> Any:
+    """What a YAML text says, before anything of it is checked.
+
+    Raises:
+        ConfigError: it cannot be read, or is a trap.
+    """
     _refuse_long(text)
     _refuse_traps(text)
     return read_yaml(text, _SOURCE)
