@@ -10,7 +10,13 @@ from slipstream.core.errors import ConfigError
 from slipstream.web.services.configs import read_values
 from slipstream.web.services.form.schema import Rows, form
 from slipstream.web.services.form.values import MISSING, Path, at, parts, with_value, without
-from slipstream.web.services.form.yaml_edits import EditRefusedError, remove_in_text, set_in_text, whole_text
+from slipstream.web.services.form.yaml_edits import (
+    EditRefusedError,
+    comment_removed,
+    remove_in_text,
+    set_in_text,
+    whole_text,
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,11 @@ def read_draft(text: str) -> Draft:
     if values is None:
         return Draft(text, {})
     if not isinstance(values, Mapping):
-        error = ConfigError(
+        no_config = ConfigError(
             "this is no config: expected panels (job, model, ...) with settings under them", where="config",
             fix="start from a preset.",
         )  # fmt: skip
-        return Draft(text, {}, error)
+        return Draft(text, {}, no_config)
     return Draft(text, values)
 
 
@@ -88,10 +94,20 @@ def left_out(draft: Draft, path: str) -> Draft:
     return _edited(draft, values, lambda: remove_in_text(draft.text, where))
 
 
+def told_anew(draft: Draft, path: str, value: Any) -> Draft:
+    """`changed`, without the comment behind the value, which spoke of the old one.
+
+    Raises:
+        ConfigError: its text cannot be read.
+    """
+    draft = changed(draft, path, value)
+    return replace(draft, text=comment_removed(draft.text, parts(path)))
+
+
 def moved(draft: Draft, path: str, place: int, to: int) -> Draft:
     """The draft with a row of a list at another place."""
     _require_readable(draft)
-    rows = list(draft.given(path)) if draft.given(path) is not MISSING else []
+    rows = list(at(draft.values, parts(path)))
     rows.insert(to, rows.pop(place))
     return changed(draft, path, rows)
 

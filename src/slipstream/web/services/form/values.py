@@ -18,12 +18,12 @@ def parts(dotted: str) -> Path:
 def at(values: Any, path: Path) -> Any:
     """What stands at a path, or `MISSING`."""
     for part in path:
-        if isinstance(part, int) and isinstance(values, list) and part < len(values):
-            values = values[part]
-        elif isinstance(part, str) and isinstance(values, Mapping) and part in values:
-            values = values[part]
-        else:
+        there = part < len(values) if isinstance(part, int) and isinstance(values, list) else (
+            isinstance(values, Mapping) and part in values
+        )  # fmt: skip
+        if not there:
             return MISSING
+        values = values[part]
     return values
 
 

@@ -40,6 +40,17 @@ def remove_in_text(text: str, path: Path) -> str:
     return _checked(text, _removed(text, path), lambda values: without(values, path))
 
 
+def comment_removed(text: str, path: Path) -> str:
+    """The text without the comment behind the value at a path, which spoke of another value."""
+    try:
+        root = _compose(text)
+        end = _end(text, _found(root, path)) if root is not None else len(text)
+    except EditRefusedError:
+        return text
+    line = text[end : _line_end(text, end)]
+    return text[:end] + line[len(line.rstrip("\n")) :] + text[end + len(line) :] if line.lstrip()[:1] == "#" else text
+
+
 def _checked(before: str, after: str, expected: Any) -> str:
     try:
         wanted, found = expected(read_yaml(before, "before")), read_yaml(after, "after")
@@ -62,7 +73,7 @@ def _set(text: str, path: Path, value: Any) -> str:
     rest = path[depth:]
     if isinstance(node, yaml.MappingNode) and isinstance(rest[0], str):
         column = node.value[0][0].start_mark.column
-        return _line_added(text, node, _block(_nested(rest, value), column))
+        return _line_added(text, node, ("\n" if not depth else "") + _block(_nested(rest, value), column))
     if isinstance(node, yaml.SequenceNode) and isinstance(rest[0], int):
         column = _dash(text, node.value[0])
         return _line_added(text, node, _block([_nested(rest[1:], value)], column))
