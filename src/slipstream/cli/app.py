@@ -203,6 +203,36 @@ def sample(
     )  # fmt: skip
 
 
+@app.command()
+def caption(
+    dataset: Annotated[Path, typer.Argument(help="A folder of pictures.", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A vision-language model: hub id or folder.", show_default="HuggingFaceTB/SmolVLM-Instruct"),
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help="sentence, tags, style (content alone), character, or your own instruction.")
+    ] = "sentence",
+    trigger_word: Annotated[str, typer.Option(help="A word that every caption shall hold.")] = "",
+    overwrite: Annotated[str, typer.Option(help="`empty`: only where there is no caption; `all`.")] = "empty",
+    max_tokens: Annotated[int, typer.Option(min=1, max=2048, help="The longest answer.")] = 160,
+    batch_size: Annotated[int, typer.Option(min=1, max=256, help="Pictures at a time.")] = 4,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+) -> None:
+    """Write captions with a vision-language model; edit them after."""
+    from slipstream.captioning.prompts import CUSTOM, PRESETS
+    from slipstream.captioning.request import DEFAULT_MODEL, CaptionRequest
+    from slipstream.cli.caption import caption_command, parse_overwrite
+
+    known = prompt in {preset.name for preset in PRESETS}
+    request = CaptionRequest(
+        dataset, model or DEFAULT_MODEL, prompt if known else CUSTOM, "" if known else prompt, trigger_word,
+        parse_overwrite(overwrite), max_tokens, batch_size, device=device, dtype=dtype,
+    )  # fmt: skip
+    raise typer.Exit(caption_command(request))
+
+
 @dataset_app.command("check")
 def dataset_check(
     target: Annotated[Path, typer.Argument(help="A folder of pictures, or a config file.", show_default=False)],
