@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 import webbrowser
@@ -24,11 +25,12 @@ def serve(settings: StudioSettings, *, on_ready: Callable[[str], None]) -> None:
         RunError: a folder cannot be made.
     """
     listening = listen(settings.host, settings.port)
+    settings = dataclasses.replace(settings, port=listening.getsockname()[1])
     config = uvicorn.Config(
         make_app(settings), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=_SECONDS_TO_CLOSE, lifespan="on",
     )  # fmt: skip
-    address = address_of(settings.host, listening.getsockname()[1])
+    address = address_of(settings.host, settings.port)
     server = _TellingServer(config, lambda: on_ready(address))
     try:
         server.run(sockets=[listening])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +19,8 @@ from slipstream.web.security.throttle import Throttle
 from slipstream.web.settings import StudioSettings, is_loopback
 
 LOGIN = "/login"
+SOCKET = "/_nicegui_ws/"
+"""Where pages speak with the server."""
 _POLICY_VIOLATION = 1008
 
 
@@ -82,7 +84,7 @@ class Gate:
 def _with_headers(send: Send, path: str) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            protect(MutableHeaders(scope=message), path)
+            protect(message, path)
         await send(message)
 
     return send_with_headers
@@ -92,12 +94,14 @@ def _refusal(guard: Guard, scope: Scope) -> Response | None:
     """Why a request is refused, as an answer; None where it may pass."""
     headers = Headers(scope=scope)
     is_socket = scope["type"] == "websocket"
-    if wrong_host(headers.get("host", ""), guard.host_names()):
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or wrong_host(hosts[0], guard.host_names()):
         return _refused(
             403, "this address is not one of the studio's", "Host",
             "open it as http://localhost, or start it with --allow-host NAME behind a proxy.",
         )  # fmt: skip
-    if foreign_origin(scope.get("method", "GET"), headers, websocket=is_socket):
+    speaks = is_socket or scope["path"].startswith(SOCKET)  # where there is no websocket, polling takes its place
+    if foreign_origin(scope.get("method", "GET"), headers, websocket=speaks):
         return _refused(403, "another site's page sent this request", "Origin", "do it in the studio itself.")
     if guard.settings.token is None or (scope["path"] == LOGIN and not is_socket):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
+from starlette.types import Message
 
 PAGE_POLICY = "; ".join(
     (
@@ -20,6 +21,7 @@ PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+DOCS = "/api/docs"
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 """For answers that are no pages: even an HTML file among them could run nothing."""
 
@@ -33,11 +35,15 @@ _COMMON = {
 }
 
 
-def protect(headers: MutableHeaders, path: str) -> None:
-    """Add the headers that an answer from this path lacks."""
+def protect(message: Message, path: str) -> None:
+    """Add the headers that the start of an answer from this path lacks, and take away what lets other sites read it."""
+    # NiceGUI's socket lets every site read its answers; none has any business here
+    kept = [(name, value) for name, value in message["headers"] if not name.lower().startswith(b"access-control-")]
+    message["headers"] = kept
+    headers = MutableHeaders(raw=kept)
     for name, value in _COMMON.items():
         headers.setdefault(name, value)
-    is_file = path.startswith("/api/") and path != "/api/docs"
+    is_file = path.startswith("/api/") and path != DOCS
     headers.setdefault("Content-Security-Policy", FILE_POLICY if is_file else PAGE_POLICY)
     if is_file:
         headers.setdefault("Cache-Control", "no-store")
