@@ -79,7 +79,7 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     more = len(error.errors()) - 1
     if more > 0:
         message += f" (and {more} more)"
-    fix = "see /docs for what this address takes."
+    fix = "see /api/docs for what this address takes."
     return problem_response(Problem(status=422, message=message, where=_place(first.get("loc", ())), fix=fix))
 
 
@@ -93,7 +93,7 @@ def _place(location: Sequence[Any]) -> str | None:
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    fixes = {404: "see /docs for the addresses there are.", 405: "see /docs for what may be done at this address."}
+    fixes = {404: "see /api/docs for the addresses there are.", 405: "see /docs for what may be done at this address."}
     problem = Problem(
         status=error.status_code, message=str(error.detail), where=request.url.path, fix=fixes.get(error.status_code)
     )

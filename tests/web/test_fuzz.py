@@ -1,0 +1,86 @@
+"""The API against requests that nobody would send, made by schemathesis from the app's own OpenAPI document.
+
+Every address gets some of them, valid and invalid: no failure of the server, and every answer as the document says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import schemathesis
+from example_runs import make_run
+from hypothesis import HealthCheck, Phase, strategies
+from hypothesis.errors import Unsatisfiable
+from pictures import picture
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
+from slipstream.web.app import make_app
+from slipstream.web.services import child
+from slipstream.web.settings import StudioSettings
+
+EXAMPLES = 4
+THERE = {"name": "0", "step": 0, "prompt": 0, "confirm": "0", "since": -1}
+"""Names of what there is."""
+
+CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
+    """The API over a run called `0` and a dataset called `0`, names that schemathesis finds soon; children are not
+    started, and the hub's token is the test's own."""
+    base = tmp_path_factory.mktemp("fuzz")
+    runs, datasets = base / "runs", base / "datasets"
+    make_run(runs, "0")
+    (datasets / "0").mkdir(parents=True)
+    (datasets / "0" / "0.png").write_bytes(picture())
+    app = make_app(StudioSettings(home=base / "home", runs_dir=runs, datasets_dir=datasets), pages=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(base / "hub_token"))
+        for module in ("configs", "child"):
+            patch.setattr(f"slipstream.web.services.{module}.ask_child", lambda *_, **__: {})
+        patch.setattr("slipstream.web.api.datasets.ask_child", lambda *_, **__: {})
+        assert child.ask_child([], seconds=1, offline=True) == {}
+        yield schemathesis.openapi.from_asgi("/api/openapi.json", app, headers={"Host": "localhost"})
+
+
+def try_operation(operation: schemathesis.APIOperation, mode: GenerationMode) -> set[int]:
+    """Send some requests of one kind, those that the document allows or those that it does not; every status."""
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode), meets=strategies.booleans())
+    def send(case: schemathesis.Case, meets: bool) -> None:
+        if meets:  # guessed names are of nothing: here are those of something
+            there = {**THERE, "file": "0.png" if "datasets" in case.path else "0.safetensors"}
+            for given in (case.path_parameters, case.query):
+                given.update({name: value for name, value in there.items() if name in (given or {})})
+        answer = case.call_and_validate(headers={"Host": "localhost"}, checks=CHECKS)
+        answered.add(answer.status_code)
+
+    answered: set[int] = set()
+    send()
+    return answered
+
+
+def test_no_request_makes_the_server_fail(document):
+    operations = [found.ok() for found in document.get_all_operations()]
+    assert len(operations) > 30
+    met = 0
+    for operation in sorted(operations, key=lambda one: one.method.upper() == "DELETE"):
+        for mode in GenerationMode:
+            with contextlib.suppress(Unsatisfiable):  # an address that takes nothing has no invalid request
+                answered = try_operation(operation, mode)
+                met += mode is GenerationMode.POSITIVE and bool(answered & {200, 201, 202, 204, 409})
+    assert met >= 0.8 * len(operations), "most addresses were never asked for anything that there is"
