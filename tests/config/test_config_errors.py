@@ -82,6 +82,7 @@ def refusal(panels=None, overrides=()) -> ConfigError:
         ({"target": {"target_modules": ["a", "a"]}}, ["target.target_modules", "more than once"]),
         ({"quantization": {"transformer": "fp16"}}, ["quantization.transformer", "'fp16'", "65504", "bf16"]),
         ({"quantization": {"transformer": "qfloat8"}}, ["transformer", "'qfloat8'", "write float8", "row"]),
+        ({"quantization": {"transformer": "int4"}}, ["quantization.transformer", "write nf4", "int4 of the same size"]),
         ({"quantization": {"text_encoder": "uint4"}}, ["quantization.text_encoder", "'uint4'", "write nf4", "4.25"]),
         ({"quantization": {"compute_dtype": "fp8"}}, ["quantization.compute_dtype", "'fp8'", "write float8"]),
         ({"quantization": {"compute_dtype": "int8"}}, ["compute_dtype", "'int8'", "made bf16", "auto"]),
