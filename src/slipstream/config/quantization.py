@@ -30,7 +30,7 @@ ELSEWHERE = {
 _MEANING = {
     "float8": "8-bit floats (e4m3) with a scale for every row",
     "int8": "8-bit integers with a scale for every row",
-    "nf4": "the 4-bit format here, 4.25 bits a weight; evenly spaced int4 of the same size was measured and is less exact",
+    "nf4": "the 4-bit format here, 4.25 bits a weight; int4 of the same size was measured: less exact",
 }
 
 
