@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from slipstream.web.api import config, datasets, runs, settings, system
+from slipstream.web.api import config, datasets, run_report, runs, settings, system
 
-ROUTERS = (runs.router, config.router, datasets.router, system.router, settings.router)
+ROUTERS = (runs.router, run_report.router, config.router, datasets.router, system.router, settings.router)

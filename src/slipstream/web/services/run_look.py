@@ -1,0 +1,77 @@
+"""One look at a run for its page: how it stands, and stamps of its files that tell what to read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipstream.reports.headings import run_headings
+from slipstream.reports.pictures import find_previews
+from slipstream.runs.layout import RunDir
+from slipstream.runs.validation import overfitting_advice, read_rows
+from slipstream.web.services.runs import RunDetail, describe
+
+PATIENCE = 3
+MOST_NEWEST = 12
+
+
+@dataclass(frozen=True)
+class Newest:
+    """Pictures of the newest step that has any: (prompt's number, its text)."""
+
+    step: int
+    prompts: tuple[tuple[int, str], ...]
+    version: int
+
+
+@dataclass(frozen=True)
+class RunLook:
+    """How a run stands. Equal looks show the same page."""
+
+    detail: RunDetail
+    running: bool
+    has_report: bool
+    advice: str | None
+    newest: Newest | None
+    curves_version: float
+    """Changes with every update and every measurement on held-out pictures."""
+    previews_version: int
+    checkpoints_version: int
+    phases_version: int
+
+
+def look_at_run(run: RunDir, before: RunLook | None = None) -> RunLook:
+    """The run as it is now; with the look before, pictures are listed again only where there are new ones."""
+    detail = describe(run)
+    previews = _stamp(run.previews)
+    same = before is not None and before.previews_version == previews
+    rows = read_rows(run.validation)
+    return RunLook(
+        detail=detail,
+        running=detail.summary.state == "running",
+        has_report=run.report.is_file(),
+        advice=overfitting_advice(rows, PATIENCE) if rows else None,
+        newest=before.newest if same and before is not None else newest(run, detail, previews),
+        curves_version=detail.summary.step + len(rows) / 1_000_000,
+        previews_version=previews,
+        checkpoints_version=_stamp(run.checkpoints) + _stamp(run.lora),
+        phases_version=_stamp(run.phases),
+    )
+
+
+def newest(run: RunDir, detail: RunDetail, version: int) -> Newest | None:
+    """The pictures of the newest step that has any."""
+    headings = run_headings(detail.manifest)
+    found = find_previews(run, len(headings))
+    if not found.steps:
+        return None
+    step = found.steps[-1]
+    prompts = sorted(prompt for at, prompt in found.paths if at == step)[:MOST_NEWEST]
+    return Newest(step, tuple((one, headings[one].text if one < len(headings) else "") for one in prompts), version)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,98 @@
+"""Runs in a real browser: the list, a run that goes on while somebody looks, its previews, log and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from example_runs import as_if, draw, make_run
+from playwright.sync_api import Page, expect
+from served import Served
+
+from slipstream.runs.lock import worker_lock
+
+
+@pytest.fixture(scope="module")
+def foxy(studio: Served):
+    run = make_run(studio.runs, "foxy")
+    run.report.write_text("<!doctype html><title>report</title>")
+    make_run(studio.runs, "broken", state="failed", done=40)
+    return run
+
+
+def test_the_list_is_searched_and_leads_to_a_run(page: Page, foxy):
+    page.goto("/runs")
+    expect(page.get_by_role("article")).to_have_count(2)
+    expect(page.get_by_role("article").filter(has_text="broken")).to_contain_text("it broke")
+    page.get_by_label("Search by name").fill("fox")
+    expect(page.get_by_role("article")).to_have_count(1)
+    page.get_by_role("link", name="foxy").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("foxy")
+    expect(page.get_by_text("Finished", exact=True)).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Loss 0"))).to_be_visible()
+    expect(page.locator(".r-newest img")).to_have_count(3)
+    page.goto("/runs/nothing")
+    expect(page.get_by_text("There is no run of this name")).to_be_visible()
+
+
+def test_a_run_goes_on_before_the_eyes_and_is_asked_to_stop(page: Page, studio: Served):
+    run = make_run(studio.runs, "live", state="running", done=60)
+    with worker_lock(run):
+        page.goto("/runs/live")
+        expect(page.get_by_text("60 / 100", exact=True)).to_be_visible()
+        draw(run, 70, 0)
+        with run.metrics.open("a") as handle:
+            handle.write(json.dumps({"step": 61, "loss": 0.123}) + "\n")
+        as_if(run, step=61, phase="previews", done=1, total=3)
+        expect(page.get_by_text("61 / 100", exact=True)).to_be_visible()
+        expect(page.get_by_text("Drawing previews · 1 / 3")).to_be_visible()
+        expect(page.get_by_text("After 70 steps")).to_be_visible()
+        expect(page.get_by_role("img", name=re.compile(r"Loss 0\.1230"))).to_be_visible()
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_text("It saves and stops after this step.")).to_be_visible()
+        assert (run.controls / "stop").exists()
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.get_by_text("Killed", exact=True)).to_be_visible()
+
+
+def test_previews_are_looked_through_with_the_keyboard(page: Page, foxy):
+    page.goto("/runs/foxy?tab=previews")
+    cells = page.locator(".r-cell img")
+    expect(cells).to_have_count(9)
+    assert page.evaluate("[...document.querySelectorAll('.r-cell img')].every((one) => one.src.includes('thumbnail'))")
+    page.get_by_role("gridcell", name="Step 100: a [trigger] emoji of fox").click()
+    viewer = page.get_by_role("dialog", name="Picture")
+    picture = viewer.locator("figure img").first
+    expect(picture).to_have_attribute("src", re.compile("/previews/100/0"))
+    page.keyboard.press("ArrowLeft")
+    expect(picture).to_have_attribute("src", re.compile("/previews/50/0"))
+    page.keyboard.press("ArrowDown")
+    expect(picture).to_have_attribute("src", re.compile("/previews/50/1"))
+    expect(viewer.get_by_text("seed 42")).to_be_visible()
+    viewer.get_by_role("button", name="Difference").click()
+    expect(viewer.get_by_text(re.compile(r"\d+\.\d\d % apart"))).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    page.get_by_role("button", name="By checkpoint").click()
+    expect(page.locator(".r-turn-one img")).to_have_count(3)
+    page.get_by_role("slider", name="Step 100").press("ArrowLeft")
+    expect(page.locator(".r-turn-one img").first).to_have_attribute("src", re.compile("/previews/50/0"))
+
+
+def test_the_log_is_searched_and_a_checkpoint_deleted_after_a_question(page: Page, foxy):
+    page.goto("/runs/foxy?tab=log")
+    expect(page.get_by_text("00199 line of the log, ñ")).to_be_visible()
+    page.get_by_label("Search the log").fill("00150")
+    expect(page.locator(".r-log-line")).to_have_count(1)
+    page.get_by_role("tab", name="Checkpoints").click()
+    old = foxy.checkpoints / "foxy_000000050.safetensors"
+    page.get_by_role("button", name=f"Delete {old.name}").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert old.exists()
+    page.get_by_role("button", name=f"Delete {old.name}").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text(old.name)).to_have_count(0)
+    assert not old.exists()
+    page.get_by_role("tab", name="Config").click()
+    expect(page.get_by_text("training.steps")).to_be_visible()
