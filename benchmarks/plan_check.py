@@ -193,7 +193,7 @@ def apart(case: Case, options: argparse.Namespace, end: float) -> dict[str, Any]
         return _failed(case, options, "not begun: out of time")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        child = _processes().Process(target=_one, args=(case, options, folder))
+        child = multiprocessing.get_context("spawn").Process(target=_one, args=(case, options, folder))
         child.start()
         child.join(options.limit)
         if child.is_alive():
@@ -204,13 +204,6 @@ def apart(case: Case, options: argparse.Namespace, end: float) -> dict[str, Any]
         if not out.is_file():
             return _failed(case, options, f"ended with {child.exitcode}")
         return dict(json.loads(out.read_text(encoding="utf-8")))
-
-
-def _processes() -> Any:
-    """Makes processes out of one that has imported everything and touched no GPU."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "diffusers", "composition", "slipstream.training.build"])
-    return context
 
 
 def _one(case: Case, options: argparse.Namespace, folder: Path) -> None:
