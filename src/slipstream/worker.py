@@ -1,6 +1,7 @@
 """The only process that trains: `python -m slipstream.worker RUN_DIR`.
 
-Exit codes: 0 finished, 10 stopped on request (saved, resumable), 1 failed (`progress.json` and `log.txt` say why).
+Exit codes: 0 finished, 10 stopped on request (saved, resumable), 1 failed (`progress.json` and `log.txt` say why), 11
+another attempt was ordered meanwhile. `worker.json` says so too, for those who are not the worker's parent.
 Nothing heavy is imported before the worker holds its run and listens to signals, so a stop is never too early.
 """
 
@@ -16,9 +17,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from slipstream.core.errors import SlipstreamError
+from slipstream.runs.attempts import recorded, superseded
 from slipstream.runs.controls import clear, take
 from slipstream.runs.create import open_run
-from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
+from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED, SUPERSEDED
 from slipstream.runs.layout import RunDir
 from slipstream.runs.lock import worker_lock
 from slipstream.runs.progress import Progress, State, read_progress, write_progress
@@ -26,6 +28,9 @@ from slipstream.runs.progress import Progress, State, read_progress, write_progr
 if TYPE_CHECKING:
     from slipstream.training.build import Prepared
     from slipstream.training.reporter import Reporter
+
+LOCK_PATIENCE_SECONDS = 5.0
+"""How long it tries to take its run."""
 
 
 @dataclass
@@ -146,8 +151,8 @@ def main() -> int:
         return 2
     try:
         run = open_run(Path(sys.argv[1]))
-        with worker_lock(run):
-            return work(run)
+        with worker_lock(run, patience_seconds=LOCK_PATIENCE_SECONDS):
+            return SUPERSEDED if superseded(run) else recorded(run, lambda: work(run))
     except SlipstreamError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED

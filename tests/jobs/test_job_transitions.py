@@ -52,10 +52,10 @@ def test_asking_for_a_forbidden_step_is_an_error_of_the_code(db: Database, add: 
 def test_owner_and_attempt_must_be_the_jobs_own(db: Database, add: AddJob) -> None:
     job = add("a")
     with db.changing() as change:
-        assert set_state(change, job.id, "starting", owner=None, attempt=0)
+        assert set_state(change, job.id, "starting", if_attempt=0)
     with db.changing() as change:
-        assert not set_state(change, job.id, "running", owner="me")
-        assert not set_state(change, job.id, "running", attempt=1)
+        assert not set_state(change, job.id, "running", if_owner="me")
+        assert not set_state(change, job.id, "running", if_attempt=1)
     assert store.get(db, job.id).state == "starting"
 
 

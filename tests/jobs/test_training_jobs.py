@@ -111,7 +111,7 @@ def test_a_waiting_job_is_edited(db: Database, tmp_path: Path) -> None:
 def test_a_job_that_is_not_waiting_is_not_edited(db: Database, tmp_path: Path) -> None:
     job = add(db, tmp_path)
     with db.changing() as change:
-        assert set_state(change, job.id, "starting", attempt=0)
+        assert set_state(change, job.id, "starting")
     with pytest.raises(JobError, match="only a waiting job"):
         edit(db, job.id, max_resumes=5)
 

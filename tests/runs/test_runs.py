@@ -58,6 +58,15 @@ def test_a_foreign_folder_is_not_written_into(tmp_path: Path) -> None:
         create_run(tmp_path, "photos", "x")
 
 
+def test_a_door_that_was_killed_half_way_leaves_no_foreign_folder(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    for name in (".config.yaml.123.part", ".lock"):
+        (tmp_path / "one" / name).touch()
+    run, moved = create_run(tmp_path, "one", "x")
+    assert moved is None
+    assert run.config.read_text() == "x"
+
+
 @pytest.mark.parametrize("state", ["created", "running"])
 def test_a_killed_run_does_not_claim_to_run(tmp_path: Path, state: State) -> None:
     run, _ = create_run(tmp_path, "one", "first")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from slipstream.cli.queue_app import queue_app
 from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import SlipstreamError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 dataset_app = typer.Typer(help="Look at training data.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(queue_app, name="queue")
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="The YAML file with the nine panels, or a job file of ai-toolkit.", show_default=False)

@@ -10,6 +10,7 @@ SlipstreamError
 ├── DeviceError      the machine cannot do what was asked
 ├── HubError         the Hugging Face hub cannot be reached or refuses
 ├── RunError         a run directory is in use, exists, or is damaged
+│   ├── RunBusyError
 │   └── DiskFullError
 ├── JobError         a job of the queue cannot be changed like that, or the queue's database cannot be used
 │   └── UnknownJobError
@@ -74,6 +75,10 @@ class HubError(SlipstreamError):
 
 class RunError(SlipstreamError):
     """A run directory is in use, exists already, or is damaged."""
+
+
+class RunBusyError(RunError):
+    """Another process holds the run."""
 
 
 class DiskFullError(RunError):

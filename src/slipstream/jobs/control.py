@@ -56,7 +56,8 @@ def stop(db: Database, job_id: int, *, patience_seconds: float = STOP_PATIENCE_S
     now = time.time()
     with db.changing() as change:
         job = read(change.session, job_id)
-        if job.state in WAITING:
+        was = job.state
+        if was in WAITING:
             done = set_state(change, job_id, "stopped", before=WAITING, ended=now, message="stopped before its turn")
         else:
             kill_at = min(now + patience_seconds, job.kill_at or float("inf"))
@@ -65,7 +66,7 @@ def stop(db: Database, job_id: int, *, patience_seconds: float = STOP_PATIENCE_S
         if not done:
             raise JobError(f"job {job_id} is {job.state} already", fix=f"slipstream queue requeue {job_id} goes on.")
         job = read(change.session, job_id)
-    if job.state == "stopping":
+    if job.state == "stopping" and was == "running":
         with contextlib.suppress(OSError):  # the supervisor asks again until the worker is over
             controls.request(job.run, "stop")
     return job

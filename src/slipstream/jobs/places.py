@@ -11,13 +11,10 @@ DATABASE_VARIABLE = "SLIPSTREAM_DATABASE"
 
 
 def home_dir() -> Path:
-    """`SLIPSTREAM_HOME`, else `slipstream` in `XDG_DATA_HOME`, else `~/.local/share/slipstream`."""
-    if given := os.environ.get(HOME_VARIABLE):
-        return Path(given).expanduser().resolve()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser().resolve() / "slipstream"
+    """`SLIPSTREAM_HOME`, else `~/.slipstream`."""
+    return Path(os.environ.get(HOME_VARIABLE) or "~/.slipstream").expanduser().resolve()
 
 
-def database_url() -> str:
+def database_url(home: Path | None = None) -> str:
     """`SLIPSTREAM_DATABASE`, such as `postgresql://user@host/name`, else an SQLite file in the home folder."""
-    return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{quote(str(home_dir() / 'queue.db'))}"
+    return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{quote(str((home or home_dir()) / 'queue.db'))}"

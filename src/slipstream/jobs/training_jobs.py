@@ -46,7 +46,7 @@ def training_job(config: RunConfig, *, queue: str | None = None, paused: bool = 
     """
     config, queue = _placed(config, queue)
     run = run_called(Path(config.job.output_dir), config.job.name)
-    if run.path.exists() and any(run.path.iterdir()) and has_results(run):
+    if run.path.is_dir() and has_results(run):
         raise JobError(
             f"there is already a run called {run.name!r}", where=str(run.path),
             fix="go on with it (slipstream queue add RUN_FOLDER), or give another job.name.",

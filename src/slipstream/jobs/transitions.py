@@ -15,7 +15,7 @@ ALLOWED: Mapping[State, Collection[State]] = {
     "queued": ("paused", "starting", "stopped"),
     "paused": ("queued", "stopped"),
     # a worker can be over before anyone saw it run; one that never came goes back into the queue
-    "starting": ("running", "stopping", "queued", "paused", *ENDED),
+    "starting": ("running", "stopping", "queued", *ENDED),
     "running": ("stopping", "queued", *ENDED),
     "stopping": ENDED,
     "finished": ("queued", "paused"),
@@ -35,13 +35,14 @@ def set_state(
     after: State,
     *,
     before: Collection[State] | None = None,
-    owner: str | None = None,
-    attempt: int | None = None,
+    if_owner: str | None = None,
+    if_attempt: int | None = None,
     **values: Any,
 ) -> bool:
     """Set a job's state, and `values` with it, if it is in a state from which that is allowed; returns whether it was.
 
-    `before` narrows the states it may come from; `owner` and `attempt`, where given, must be the job's own. All is one
+    `before` narrows the states it may come from; `if_owner` and `if_attempt`, where given, must be
+    the job's own. All is one
     `UPDATE ... WHERE`, so of two who try at once one is refused, on any database.
     """
     allowed = states_before(after)
@@ -49,10 +50,10 @@ def set_state(
     if not set(given) <= set(allowed):
         raise ValueError(f"{after!r} cannot follow {sorted(set(given) - set(allowed))}")
     statement = update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(given))
-    if owner is not None:
-        statement = statement.where(JobRow.owner == owner)
-    if attempt is not None:
-        statement = statement.where(JobRow.attempt == attempt)
+    if if_owner is not None:
+        statement = statement.where(JobRow.owner == if_owner)
+    if if_attempt is not None:
+        statement = statement.where(JobRow.attempt == if_attempt)
     return write(change, statement.values(state=after, **values))
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slipstream.core.environment import prepare_environment
@@ -36,19 +37,23 @@ class LocalWorker:
         self.process.kill()
 
 
-def start_worker(run: RunDir) -> LocalWorker:
-    """Start `python -m slipstream.worker RUN_DIR`; what it prints goes to the run's log.
+def start_worker(
+    run: RunDir, *, module: str = "slipstream.worker", environment: Mapping[str, str] | None = None
+) -> LocalWorker:
+    """Start `python -m slipstream.worker RUN_DIR` in a session of its own, so that it outlives whoever started it; what
+    it prints goes to the run's log. `environment` is set over this process's.
 
     Raises:
         RunError: the log cannot be written, or there is no room for a process.
     """
-    command = [sys.executable, "-m", "slipstream.worker", str(run.path)]
     prepare_environment()
+    command = [sys.executable, "-m", module, str(run.path)]
     try:
         with run.log.open("ab") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=os.name != "nt"
-            )
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=os.name != "nt",
+                env={**os.environ, **(environment or {})},
+            )  # fmt: skip
     except OSError as error:
         raise RunError(
             f"the training cannot be started: {error}", where=str(run.path), fix="check the folder's permissions."

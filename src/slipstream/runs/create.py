@@ -50,7 +50,7 @@ def _make_room(run: RunDir, *, fresh: bool) -> Path | None:
             )  # fmt: skip
         moved = _move_aside(run) if has_results(run) else None
     events = run.tensorboard.glob("events.out.*")
-    files = (run.metrics, run.phases, run.log, run.report, run.timings, run.manifest)
+    files = (run.metrics, run.phases, run.log, run.report, run.timings, run.manifest, run.worker)
     for leftover in (*run.previews.glob("*.png"), *events, *files):
         leftover.unlink(missing_ok=True)
     return moved
@@ -61,7 +61,16 @@ def has_results(run: RunDir) -> bool:
 
     A folder that is no run at all counts as one with results, so that nothing foreign is written over.
     """
-    return not run.config.is_file() or run.lora.exists() or any(run.checkpoints.glob("*"))
+    return _is_foreign(run) or run.lora.exists() or any(run.checkpoints.glob("*"))
+
+
+def _is_foreign(run: RunDir) -> bool:
+    """A folder without a config, in which there is more than a door leaves that was killed before it wrote one."""
+    return not run.config.is_file() and any(not _of_a_door(path.name) for path in run.path.iterdir())
+
+
+def _of_a_door(name: str) -> bool:
+    return name == ".lock" or (name.startswith(".") and name.endswith(".part"))
 
 
 def open_run(path: Path) -> RunDir:

@@ -6,3 +6,5 @@ FINISHED = 0
 FAILED = 1
 STOPPED = 10
 """Stopped on request: saved, and to be resumed."""
+SUPERSEDED = 11
+"""Another attempt was ordered before this one took the run: nothing was done."""

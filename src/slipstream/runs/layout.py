@@ -98,6 +98,11 @@ class RunDir:
         return self.path / ".lock"
 
     @property
+    def worker(self) -> Path:
+        """Who works, or worked last, on the run, and how it ended."""
+        return self.path / "worker.json"
+
+    @property
     def lora(self) -> Path:
         """The finished LoRA."""
         return self.path / f"{self.name}.safetensors"

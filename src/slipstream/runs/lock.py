@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from slipstream.core.errors import RunError
+from slipstream.core.errors import RunBusyError, RunError
+from slipstream.core.file_lock import hold
 from slipstream.runs.layout import RunDir
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
-def worker_lock(run: RunDir) -> Iterator[None]:
+def worker_lock(run: RunDir, *, patience_seconds: float = 0.0) -> Iterator[None]:
     """Hold the run for the length of a block.
 
+    Whoever looks whether a run is held takes its lock for a moment; a little patience keeps a worker from
+    taking that for another worker.
+
     Raises:
-        RunError: another worker holds it.
+        RunBusyError: another worker holds it, also after waiting that long.
     """
-    with _held(run.lock, run):
+    with _held(run.lock, run, patience_seconds):
         yield
 
 
@@ -41,7 +32,7 @@ def door_lock(run: RunDir) -> Iterator[None]:
     The lock lies beside the folder (`.NAME.lock`), so that it stays where it is when the folder is moved aside.
 
     Raises:
-        RunError: another door holds it.
+        RunBusyError: another door holds it.
     """
     try:
         run.path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,29 +40,25 @@ def door_lock(run: RunDir) -> Iterator[None]:
         raise RunError(
             f"cannot make the run folder: {error}", where=str(run.path), fix="change job.output_dir."
         ) from error
-    with _held(run.path.with_name(f".{run.name}.lock"), run):
+    with _held(run.path.with_name(f".{run.name}.lock"), run, 0.0):
         yield
 
 
 @contextmanager
-def _held(path: Path, run: RunDir) -> Iterator[None]:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise RunError(
-            f"the run folder cannot be written ({error.strerror})", where=str(path), fix="check its permissions."
-        ) from error
-    try:
+def _held(path: Path, run: RunDir, patience_seconds: float) -> Iterator[None]:
+    with ExitStack() as stack:
         try:
-            _try_lock(descriptor)
-        except OSError as error:
-            raise RunError(
+            stack.enter_context(hold(path, patience_seconds=patience_seconds))
+        except BlockingIOError as error:
+            raise RunBusyError(
                 f"a run called {run.name!r} is being trained right now", where=str(run.path),
                 fix="wait for it or stop it (Ctrl+C where it runs), or give another job.name.",
             ) from error  # fmt: skip
+        except OSError as error:
+            raise RunError(
+                f"the run folder cannot be written ({error.strerror})", where=str(path), fix="check its permissions."
+            ) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_running(run: RunDir) -> bool:
@@ -87,7 +74,7 @@ def require_idle(run: RunDir) -> None:
     """Pass where no worker holds the run.
 
     Raises:
-        RunError: one does.
+        RunBusyError: one does.
     """
     if run.lock.exists():
         with worker_lock(run):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterable
@@ -14,23 +11,9 @@ from pathlib import Path
 
 import psutil
 
-_GPU_QUERY = "index,name,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw"
-_SECONDS_TO_ANSWER = 5.0
-_MIB_IN_GIB = 1024
+from slipstream.jobs.devices import Gpu, find_gpus
+
 _GIB = 1024**3
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU. What its driver does not tell is None."""
-
-    index: int
-    name: str
-    memory_gib: float
-    used_gib: float
-    busy_percent: float | None
-    celsius: float | None
-    watts: float | None
 
 
 @dataclass(frozen=True)
@@ -95,39 +78,3 @@ def _disks(folders: Iterable[Path]) -> tuple[Disk, ...]:
         usage = shutil.disk_usage(there)
         found.setdefault(there.stat().st_dev, Disk(str(folder), usage.total / _GIB, usage.free / _GIB))
     return tuple(found.values())
-
-
-def find_gpus() -> tuple[Gpu, ...]:
-    """NVIDIA's GPUs as `nvidia-smi` lists them, without touching one: no process here takes memory on a card."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    command = [program, f"--query-gpu={_GPU_QUERY}", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_TO_ANSWER, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    rows = csv.reader(io.StringIO(answer.stdout), skipinitialspace=True)
-    return tuple(gpu for row in rows if (gpu := _gpu(row)) is not None)
-
-
-def _gpu(row: list[str]) -> Gpu | None:
-    if len(row) != len(_GPU_QUERY.split(",")):
-        return None
-    index, name, total, used, busy, celsius, watts = row
-    numbers = [_number(text) for text in (index, total, used)]
-    if any(number is None for number in numbers):
-        return None
-    number, total_mib, used_mib = (value or 0.0 for value in numbers)
-    return Gpu(
-        int(number), name, total_mib / _MIB_IN_GIB, used_mib / _MIB_IN_GIB, _number(busy), _number(celsius),
-        _number(watts),
-    )  # fmt: skip
-
-
-def _number(text: str) -> float | None:
-    """A figure, None for `[N/A]` and the like."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
