@@ -17,7 +17,7 @@ WORKERS: Mapping[str, str] = {"train": "slipstream.worker"}
 """Kind of job -> the module that works on its run folder: `python -m MODULE RUN_DIR`. It takes the run's lock, honours
 `runs.attempts` and the control flags, and ends with one of `runs.exit_codes`. `job.json` there holds the payload."""
 
-_LOOKERS_PATIENCE_SECONDS = 2.0
+_LOOKERS_PATIENCE_SECONDS = 0.3
 
 
 def begin(job: Job, still_ours: Callable[[], bool], workers: Mapping[str, str]) -> LocalWorker | None:
