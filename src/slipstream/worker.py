@@ -17,20 +17,16 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from slipstream.core.errors import SlipstreamError
-from slipstream.runs.attempts import recorded, superseded
+from slipstream.runs.attempts import take_run
 from slipstream.runs.controls import clear, take
 from slipstream.runs.create import open_run
-from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED, SUPERSEDED
+from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
 from slipstream.runs.layout import RunDir
-from slipstream.runs.lock import worker_lock
 from slipstream.runs.progress import Progress, State, read_progress, write_progress
 
 if TYPE_CHECKING:
     from slipstream.training.build import Prepared
     from slipstream.training.reporter import Reporter
-
-LOCK_PATIENCE_SECONDS = 5.0
-"""How long it tries to take its run."""
 
 
 @dataclass
@@ -151,8 +147,7 @@ def main() -> int:
         return 2
     try:
         run = open_run(Path(sys.argv[1]))
-        with worker_lock(run, patience_seconds=LOCK_PATIENCE_SECONDS):
-            return SUPERSEDED if superseded(run) else recorded(run, lambda: work(run))
+        return take_run(run, lambda: work(run))
     except SlipstreamError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED

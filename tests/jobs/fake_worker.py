@@ -14,12 +14,11 @@ from typing import Any
 
 from slipstream.core.atomic import write_text
 from slipstream.core.errors import RunError
-from slipstream.runs.attempts import ATTEMPT_VARIABLE, recorded, superseded
+from slipstream.runs.attempts import ATTEMPT_VARIABLE, take_run
 from slipstream.runs.controls import clear, take
 from slipstream.runs.create import open_run
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED, SUPERSEDED
 from slipstream.runs.layout import RunDir
-from slipstream.runs.lock import worker_lock
 from slipstream.runs.progress import Progress, write_progress
 
 SAVE_EVERY = 4
@@ -78,17 +77,13 @@ def main() -> int:
     tell(wanted, "come")
     time.sleep(wanted.get("late", 0.0))
     try:
-        with worker_lock(run, patience_seconds=5.0):
-            if superseded(run):
-                tell(wanted, "superseded")
-                return SUPERSEDED
-            code = recorded(run, lambda: work(run, wanted))
-            tell(wanted, f"end {ENDS[code]}")
-            return code
+        code = take_run(run, lambda: work(run, wanted))
     except RunError as error:
         tell(wanted, "refused")
         sys.stderr.write(f"{error}\n")
         return FAILED
+    tell(wanted, "superseded" if code == SUPERSEDED else f"over {ENDS[code]}")
+    return code
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from fake_worker import saved_step
 from supervisors import Nursery
-from witness import Line, at_work, overlaps, read_witness
+from witness import Line, overlaps, read_witness
 
 from slipstream.core.errors import JobError
 from slipstream.jobs import control, store
@@ -157,7 +157,7 @@ def test_whatever_is_killed_every_job_comes_to_its_right_end(trial: Trial) -> No
 def _is_right(trial: Trial, job: Job, lines: list[Line]) -> None:
     """The job's end is the one that its worker came to, and nothing that was saved was lost on the way."""
     told = f"{job}\n" + "\n".join(f"{line.pid} {line.what}" for line in lines)
-    ends = [line.what.split()[1] for line in lines if line.what.startswith("end")]
+    ends = [line.what.split()[1] for line in lines if line.what.startswith("over")]
     assert job.state in ENDED, told
     assert len(ends) <= 1, told
     if ends:
@@ -177,4 +177,4 @@ def _is_right(trial: Trial, job: Job, lines: list[Line]) -> None:
     assert begins == sorted(begins), f"a resume went back: {told}"
     assert job.attempt >= len(begins), told
     if ends:
-        assert at_work(lines)[-1].what == f"end {ends[0]}", told
+        assert [line.what for line in lines if line.what != "come"][-1] == f"over {ends[0]}", told

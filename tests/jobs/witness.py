@@ -25,8 +25,8 @@ def read_witness(path: Path) -> list[Line]:
 
 
 def at_work(lines: list[Line]) -> list[Line]:
-    """Without those of workers that came and went, or have not begun."""
-    return [line for line in lines if line.what.split()[0] in ("begin", "step", "end")]
+    """What was told while the run was held: not of those that came and went, nor of one that is over."""
+    return [line for line in lines if line.what.split()[0] in ("begin", "step")]
 
 
 def overlaps(lines: list[Line], key: str) -> list[tuple[Line, Line]]:

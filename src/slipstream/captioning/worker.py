@@ -26,10 +26,10 @@ from slipstream.captioning.work import (
 )
 from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import RunError, SlipstreamError
+from slipstream.runs.attempts import take_run
 from slipstream.runs.controls import clear, take
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
 from slipstream.runs.layout import RunDir
-from slipstream.runs.lock import worker_lock
 from slipstream.runs.progress import Progress, write_progress
 
 JOB_FILE, DIARY = "job.json", "captioned.jsonl"
@@ -141,8 +141,7 @@ def main() -> int:
     prepare_environment()
     run = RunDir(Path(sys.argv[1]).resolve())
     try:
-        with worker_lock(run):
-            return work(run)
+        return take_run(run, lambda: work(run))
     except SlipstreamError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED

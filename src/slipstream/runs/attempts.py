@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass, replace
 
 from slipstream.core.atomic import write_json, write_text
 from slipstream.core.errors import RunBusyError, SlipstreamError
-from slipstream.runs.exit_codes import FAILED
+from slipstream.runs.exit_codes import FAILED, SUPERSEDED
 from slipstream.runs.layout import RunDir
 from slipstream.runs.lock import worker_lock
 from slipstream.runs.progress import read_progress
 
 ATTEMPT_VARIABLE = "SLIPSTREAM_ATTEMPT"
+LOCK_PATIENCE_SECONDS = 5.0
+"""How long a worker tries to take its run."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,24 @@ def ordered_attempt(run: RunDir) -> str | None:
         return None
 
 
-def superseded(run: RunDir) -> bool:
+def take_run(run: RunDir, work: Callable[[], int]) -> int:
+    """What a worker does: hold the run, go where another attempt was ordered since, else work; returns the exit code.
+
+    Raises:
+        RunBusyError: another worker holds the run.
+        RunError: the folder cannot be written.
+    """
+    with worker_lock(run, patience_seconds=LOCK_PATIENCE_SECONDS):
+        return SUPERSEDED if _superseded(run) else _recorded(run, work)
+
+
+def _superseded(run: RunDir) -> bool:
     """Whether this process was started for an attempt, and another one was ordered since."""
     mine = os.environ.get(ATTEMPT_VARIABLE)
     return bool(mine) and ordered_attempt(run) != mine
 
 
-def recorded(run: RunDir, work: Callable[[], int]) -> int:
+def _recorded(run: RunDir, work: Callable[[], int]) -> int:
     """Do the work of a worker, which returns its exit code, and write down its begin and its end."""
     record = WorkerRecord(os.environ.get(ATTEMPT_VARIABLE, ""), os.getpid(), time.time())
     write_json(run.worker, asdict(record))
