@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from job_values import AddJob
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from slipstream import worker as real_worker
 from slipstream.jobs import control, leases, store
@@ -22,7 +24,7 @@ from slipstream.jobs.begin import begin, environment_of
 from slipstream.jobs.database import Database
 from slipstream.jobs.job import Job, State
 from slipstream.jobs.models import JobRow
-from slipstream.jobs.supervisor import Rhythm, Supervisor, look_once
+from slipstream.jobs.supervisor import Rhythm, Supervisor, look_once, supervise
 from slipstream.jobs.transitions import write
 from slipstream.launch.processes import kill_attempt
 from slipstream.runs.attempts import ATTEMPT_VARIABLE, order_attempt, ordered_attempt, read_worker, revoke_attempt
@@ -332,3 +334,38 @@ def test_progress_of_another_worker_is_left_alone(db: Database, add: AddJob, mad
     progress = read_progress(run)
     assert progress is not None
     assert progress.state == "running"
+
+
+class TestOutages:
+    @pytest.fixture(params=["postgresql"])
+    def database_url(self, request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> str:
+        """A server, which can end connections."""
+        return new_database(request.param)
+
+    def test_a_database_that_does_not_answer_is_waited_for(
+        self, db: Database, add: AddJob, fakes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = [add(name, kind="fake", config_yaml="x", payload=fakes(name, steps=20)) for name in "ab"]
+        outages = iter([True] * 3)
+        active_jobs = leases.active_jobs
+
+        def now_and_then(database: Database) -> tuple[Job, ...]:
+            if next(outages, False):
+                raise OperationalError("SELECT", {}, Exception("the server is starting up"))
+            return active_jobs(database)
+
+        monkeypatch.setattr(leases, "active_jobs", now_and_then)
+        supervisor, ended = Supervisor(db, ("cpu",), RHYTHM, WORKERS), threading.Event()
+        thread = threading.Thread(target=supervise, args=(supervisor, ended), kwargs={"until_idle": True})
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)
+            _end_all_connections(db)
+        assert [store.get(db, job.id).state for job in jobs] == ["finished", "finished"]
+
+
+def _end_all_connections(db: Database) -> None:
+    """As a restart of the server does, also in the middle of a transaction."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> {}"
+    with psycopg.connect(db.engine.url.set(drivername="postgresql").render_as_string()) as connection:
+        connection.execute(others.format("pg_backend_pid()"))
