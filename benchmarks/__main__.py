@@ -62,6 +62,8 @@ PARTS = (
     Part("memory", "plan_check.py", ("--out", "{out}/memory.json", "--size", "{size}"), 900,
          ("--steps", "1", "--cases", "4")),
     Part("equality", "equality.py", ("--out", "{out}/equality.json", "--size", "{size}"), 240),
+    Part("accuracy", "quantization_accuracy.py",
+         ("--out", "{out}/quantization_accuracy.json", "--size", "{size}"), 150),
     Part("rows", "row_kernels.py", ("--out", "{out}/row_kernels.json"), 120, cuda=True),
     Part("float8", "float8_matmul.py", ("--out", "{out}/float8_matmul.json"), 150, cuda=True),
 )  # fmt: skip
