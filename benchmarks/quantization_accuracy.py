@@ -50,6 +50,7 @@ AdapterPlace = Literal["none", "live", "merged"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TRAINED_LEVELS, RANDOM_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9), (0.3, 0.7)
 PICTURES = 6
+DENSE = "dense"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Case:
 
     def facts(self) -> dict[str, str]:
         """As the results have it."""
-        return {"weights": self.weights or "dense", "products": self.products, "adapter": self.adapter}
+        return {"weights": self.weights or DENSE, "products": self.products, "adapter": self.adapter}
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=("tiny", "real", "tiny-random"), default="tiny")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--resolution", type=int, default=512, help="of random models")
+    parser.add_argument(
+        "--weights", nargs="+", choices=(*SCHEMES, DENSE), default=(*SCHEMES, DENSE), help="rows of these"
+    )
     parser.add_argument("--seconds", type=float, default=80, help="no row begins after that")
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
@@ -219,7 +223,8 @@ def main(arguments: list[str] | None = None) -> int:
     is_trained = options.size == "tiny"
     size = options.size.removesuffix("-random")
     source = trained(device) if is_trained else random_weights_of(size, device, options.resolution)
-    return measure(source, device, cases(every=is_trained), options.seconds, options.out)
+    chosen = [case for case in cases(every=is_trained) if (case.weights or DENSE) in options.weights]
+    return measure(source, device, chosen, options.seconds, options.out)
 
 
 if __name__ == "__main__":
