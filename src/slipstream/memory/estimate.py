@@ -80,13 +80,18 @@ class StepMemory:
         """All of it, as the allocator counts it; a driver's context (0.6-0.8 GiB) and gaps come on top."""
         return self.resident.total + self.activations + self.workspace
 
-    def describe(self) -> str:
-        """`21.4 GiB (weights 11.5, LoRA and optimizer 0.8, activations 8.9, workspace 0.2)`."""
+    def shares(self) -> tuple[tuple[str, int], ...]:
+        """What takes how much of the peak."""
         rest = self.resident.branches + self.resident.optimizer
         return (
-            f"{self.peak / GIB:.1f} GiB (weights {self.resident.weights / GIB:.1f}, LoRA and optimizer "
-            f"{rest / GIB:.1f}, activations {self.activations / GIB:.1f}, workspace {self.workspace / GIB:.1f})"
-        )
+            ("weights", self.resident.weights), ("LoRA and optimizer", rest), ("activations", self.activations),
+            ("workspace", self.workspace),
+        )  # fmt: skip
+
+    def describe(self) -> str:
+        """`21.4 GiB (weights 11.5, LoRA and optimizer 0.8, activations 8.9, workspace 0.2)`."""
+        shares = ", ".join(f"{name} {num_bytes / GIB:.1f}" for name, num_bytes in self.shares())
+        return f"{self.peak / GIB:.1f} GiB ({shares})"
 
 
 def reserve_bytes(own: int) -> int:

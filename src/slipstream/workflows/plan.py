@@ -34,6 +34,14 @@ class CacheState:
 
 
 @dataclass(frozen=True)
+class MemoryShare:
+    """What one kind of thing takes of the GPU while the LoRA learns."""
+
+    name: str
+    gib: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """The answer of `slipstream plan`."""
 
@@ -53,6 +61,7 @@ class Plan:
     seconds_per_step: float
     speed_source: str
     memory: str
+    memory_shares: tuple[MemoryShare, ...]
     advice: tuple[str, ...]
 
     @property
@@ -75,6 +84,7 @@ def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
         SlipstreamError: whatever would stop the training before its first step.
     """
     from slipstream.data.encode import count_missing_latents
+    from slipstream.memory.plan import GIB
     from slipstream.training.dataset_facts import num_learned
     from slipstream.training.memory_forecast import expected_memory
     from slipstream.training.setting import settle
@@ -88,6 +98,7 @@ def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
     )
     cached = [example for one in setting.datasets for example in one.examples if example.cache_latents]
     views = sum(len(example.views) for example in cached)
+    forecast = expected_memory(setting)
     micro_steps = setting.sampler().batches_per_epoch
     return Plan(
         name=config.job.name,
@@ -105,7 +116,8 @@ def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
         pictures_of_sweep=len(setting.pictures) * len(config.sample.lora_scales),
         seconds_per_step=seconds,
         speed_source=source,
-        memory=expected_memory(setting).line,
+        memory=forecast.line,
+        memory_shares=tuple(MemoryShare(name, num_bytes / GIB) for name, num_bytes in forecast.memory.shares()),
         advice=tuple(advise(config, num_learned(dataset))),
     )
 
