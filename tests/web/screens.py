@@ -41,6 +41,9 @@ SCREENS = (
     Screen("dashboard", "/"),
     Screen("dashboard_dark", "/", dark=True),
     Screen("dashboard_phone", "/", PHONE),
+    Screen("newjob", "/new?preset=tiny_demo&dataset=foxy_style"),
+    Screen("newjob_dark", "/new?preset=tiny_demo&dataset=foxy_style", dark=True),
+    Screen("newjob_phone", "/new?preset=tiny_demo&dataset=foxy_style", PHONE),
     Screen("settings", "/settings"),
 )
 

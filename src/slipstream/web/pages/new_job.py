@@ -6,8 +6,6 @@ itself), `?run=NAME` from a run, `?draft=NAME` from a kept draft, and `?dataset=
 
 from __future__ import annotations
 
-import asyncio
-
 from nicegui import ui
 
 from slipstream.config.presets import PRESETS
@@ -37,13 +35,13 @@ def register(studio: Studio) -> None:
     """Declare the page."""
 
     @ui.page("/new")
-    async def new_job(
+    def new_job(
         job: int | None = None, run: str | None = None, draft: str | None = None, dataset: str | None = None,
         preset: str | None = None,
     ) -> None:  # fmt: skip
         error = None
         try:
-            desk = await asyncio.to_thread(_desk, studio, job, run, draft, preset)
+            desk = _desk(studio, job, run, draft, preset)
             if dataset is not None:
                 folder = find_dataset(studio.settings.datasets_dir, dataset)
                 desk.draft = changed(desk.draft, "datasets.0.path", str(folder.resolve()))
@@ -72,13 +70,13 @@ def _desk(studio: Studio, job: int | None, run: str | None, draft: str | None, p
     if job is not None:
         found = job_to_edit(settings, job)
         if found.editable:
-            return Desk(studio, read_draft(found.text), editing=found.id)
-        return Desk(studio, as_copy(found.text, taken_names(settings.runs_dir)))
+            return Desk(studio, ui.context.client, read_draft(found.text), editing=found.id)
+        return Desk(studio, ui.context.client, as_copy(found.text, taken_names(settings.runs_dir)))
     if run is not None:
         text = find_run(settings.runs_dir, run).config.read_text(encoding="utf-8")
-        return Desk(studio, as_copy(text, taken_names(settings.runs_dir)))
+        return Desk(studio, ui.context.client, as_copy(text, taken_names(settings.runs_dir)))
     if draft is not None:
-        return Desk(studio, read_draft(read_kept(settings.home, draft)))
+        return Desk(studio, ui.context.client, read_draft(read_kept(settings.home, draft)))
     return _fresh(studio, preset)
 
 
@@ -87,7 +85,7 @@ def _fresh(studio: Studio, preset: str | None) -> Desk:
     name = next((one for one in (preset, preferences.default_preset) if one in PRESETS), PRESETS[0])
     taken = taken_names(studio.settings.runs_dir)
     draft: Draft = from_preset(name, trigger_word=preferences.default_trigger_word, taken=taken)
-    return Desk(studio, draft, preset=name)
+    return Desk(studio, ui.context.client, draft, preset=name)
 
 
 def _build(desk: Desk) -> None:

@@ -67,7 +67,5 @@ def _show_advice(desk: Desk, text: str) -> None:
 
 
 def _title(path: str) -> str:
-    panel, _, rest = path.partition(".")
-    return f"{panel.upper()} · " + " · ".join(
-        str(int(part) + 1) if part.isdigit() else label(part) for part in rest.split(".") if part
-    )
+    panel, *rest = path.split(".")
+    return " · ".join([panel.upper(), *(str(int(part) + 1) if part.isdigit() else label(part) for part in rest)])

@@ -16,7 +16,7 @@ from slipstream.web.parts.job_form.fields import problem_slot, show_setting
 from slipstream.web.parts.job_form.help import help_button
 from slipstream.web.parts.job_form.prompts import show_prompts
 from slipstream.web.parts.say import say
-from slipstream.web.services.form.layout import is_common, label
+from slipstream.web.services.form.layout import first_sentence, is_common, label, plain
 from slipstream.web.services.form.schema import Group, Node, Rows, Setting, form, settings_in
 from slipstream.web.services.form.starting import with_variant
 from slipstream.web.services.form.values import MISSING
@@ -137,7 +137,7 @@ def _show_tag(desk: Desk, group: Group, path: str, tag: str) -> None:
         choice = ui.toggle(options, value=tag, on_change=lambda event: chosen(event.value))
         choice.props(f'no-caps unelevated spread aria-label="{label(str(group.tag))}"').classes("s-bases")
         setting = next(node for node in group.nodes(tag) if node.name == group.tag)
-        ui.label(setting.help).classes("s-set-help")
+        ui.label(plain(setting.help)).classes("s-set-help")
         problem_slot(desk, tag_path)
 
 
@@ -151,7 +151,7 @@ def _show_switched(desk: Desk, group: Group, path: str) -> None:
             switch = ui.switch(name, value=is_on).props("dense").classes("s-switched-name")
             ui.space()
             help_button(name, path, group)
-        ui.label(group.help).classes("s-set-help")
+        ui.label(first_sentence(group.help)).classes("s-set-help")
         content = ui.element("div").classes("s-switched-inside")
 
         def fill() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nicegui import background_tasks
+from nicegui import Client, background_tasks
 
 from slipstream.core.errors import SlipstreamError
 from slipstream.web.parts.notices import tell_error
@@ -32,6 +32,7 @@ class Desk:
     """
 
     studio: Studio
+    client: Client
     draft: Draft
     editing: int | None = None
     preset: str | None = None
@@ -120,5 +121,6 @@ class Desk:
         return checked
 
     def _tell(self, listeners: list[Callable[[], object]]) -> None:
-        for listener in list(listeners):
-            listener()
+        with self.client:
+            for listener in list(listeners):
+                listener()

@@ -13,6 +13,7 @@ from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.say import say
 from slipstream.web.services.configs import MOST_CHARACTERS, Converted, ConvertedKey, convert
 from slipstream.web.services.form.draft import read_draft
+from slipstream.web.services.form.layout import plain
 
 _OUTCOMES = ("taken", "translated", "ignored", "unknown", "added")
 
@@ -105,7 +106,9 @@ def _show_keys(keys: list[ConvertedKey]) -> None:
                 ui.label(key.key).classes("s-mono")
                 ui.label(say(f"newjob.outcome_{key.outcome}")).classes(f"s-outcome s-outcome-{key.outcome}")
                 result = f"{key.target}: {_short(key.result)}" if key.target else ""
-                ui.label(" ".join(part for part in (result, key.why) if part) or _short(key.value)).classes("s-note")
+                ui.label(plain("; ".join(part for part in (result, key.why) if part) or _short(key.value))).classes(
+                    "s-note"
+                )
 
 
 def _short(value: object) -> str:

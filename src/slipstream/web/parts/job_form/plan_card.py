@@ -122,7 +122,7 @@ def _show_memory(found: Mapping[str, Any]) -> None:
     described = ", ".join(f"{share['name']} {share['gib']:.1f}" for share in shares)
     with ui.element("div").classes("s-shares").props(f'role="img" aria-label="{described}"'):
         for share, colour in zip(shares, _SHARE_CLASSES, strict=False):
-            ui.element("div").classes(colour).style(f"flex: {max(share['gib'], 0.001):.4f}")
+            ui.element("div").classes(colour).style(f"flex: {max(100 * share['gib'] / total, 0.1):.1f}")
     with ui.element("div").classes("s-legend"):
         for share, colour in zip(shares, _SHARE_CLASSES, strict=False):
             with ui.element("span"):

@@ -13,7 +13,7 @@ from slipstream.web.parts.notices import told
 from slipstream.web.parts.say import say
 from slipstream.web.services.drafts import list_drafts, read_kept, remove_draft
 from slipstream.web.services.form.draft import read_draft
-from slipstream.web.services.form.layout import label
+from slipstream.web.services.form.layout import label, plain
 from slipstream.web.services.form.starting import PresetChoice, from_preset, preset_choices, taken_names
 
 
@@ -26,21 +26,21 @@ def show_start(desk: Desk) -> None:
         for group in dict.fromkeys(choice.group for choice in choices):
             with ui.element("div").classes("s-presets"):
                 ui.label(say(f"newjob.{group.replace(' ', '_').lower()}")).classes("s-presets-group")
-                for choice in choices:
-                    if choice.group == group:
-                        _chip(desk, choice, take)
+                with ui.element("div").classes("s-chips"):
+                    for choice in choices:
+                        if choice.group == group:
+                            _chip(desk, choice, take)
         chosen = next((choice for choice in choices if choice.name == desk.preset), None)
         if chosen is not None:
             with ui.element("div").classes("s-preset-about"):
-                ui.label(chosen.title)
-                ui.label(chosen.text).classes("s-note")
+                ui.label(plain(chosen.title))
+                ui.label(plain(chosen.text)).classes("s-note")
 
     def take(choice: PresetChoice) -> None:
         taken = taken_names(desk.studio.settings.runs_dir)
         desk.preset = choice.name
         with told():
             desk.replace(from_preset(choice.name, keep=desk.draft if not desk.draft.unreadable else None, taken=taken))
-        presets.refresh()
 
     with ui.element("section").classes("s-card s-start").props(f'aria-label="{say("newjob.start_from")}"'):
         with ui.element("div").classes("s-set-head"):
@@ -51,6 +51,7 @@ def show_start(desk: Desk) -> None:
                 "no-caps flat dense"
             )
         presets()
+    desk.on_replace.append(lambda: presets.refresh())
 
 
 def _chip(desk: Desk, choice: PresetChoice, take: Callable[[PresetChoice], object]) -> None:
@@ -61,7 +62,9 @@ def _chip(desk: Desk, choice: PresetChoice, take: Callable[[PresetChoice], objec
     )
     name = choice.name.removeprefix("vram_")
     with button:
-        ui.label(f"{name.removesuffix('gb')} GB" if name.endswith("gb") else label(name))
+        ui.label(
+            f"{name.removesuffix('gb')} GB" if name.endswith("gb") else label(name).replace("De turbo", "De-Turbo")
+        )
         ui.tooltip(choice.title)
 
 

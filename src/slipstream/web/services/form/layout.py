@@ -26,7 +26,7 @@ _ALSO_COMMON = frozenset({
 _RARE = frozenset({"training.min_lr_fraction", "training.warmup_steps", "sample.prompts.0.prompt"})
 """What a preset sets and few change."""
 
-_ACRONYMS = {"lr": "LR", "ema": "EMA", "vram": "VRAM", "lora": "LoRA", "lokr": "LoKr"}
+_ACRONYMS = {"lr": "LR", "ema": "EMA", "vram": "VRAM", "lora": "LoRA", "lokr": "LoKr", "num": "number of"}
 
 SUGGESTED: Mapping[str, tuple[str | float, ...]] = MappingProxyType({
     "job.device": ("auto", "cpu", "cuda", "cuda:0", "cuda:1"),
@@ -74,8 +74,14 @@ def label(name: str) -> str:
 
 def first_sentence(text: str) -> str:
     """The short form of a help."""
+    text = plain(text)
     for place, sign in enumerate(text):
         ends = sign in ".:;" and text[place + 1 : place + 2] == " " and not text[:place].endswith(("e.g", "i.e"))
         if ends and place > 20:
             return text[:place] + "."
     return text
+
+
+def plain(text: str) -> str:
+    """A help without the marks around names and values."""
+    return text.replace("`", "")
