@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -110,6 +112,13 @@ def test_one_supervisor_lives_and_outlives_who_started_it(home: Path) -> None:
     assert service.stop_supervisor()
     wait_for(lambda: service.find_supervisor() is None)
     assert (home / "queue.db").exists()
+
+
+def test_a_supervisor_ends_with_its_home(home: Path) -> None:
+    assert service.ensure_supervisor()
+    pid = wait_for(service.find_supervisor).pid
+    shutil.rmtree(home)
+    wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
 def wait_for(ask):

@@ -113,10 +113,19 @@ def serve(home: Path | None = None, queues: Collection[str] | None = None, *, un
             write_json(home / "supervisor.json", asdict(Service(os.getpid(), names, time.time())))
             db = open_database(database_url(home))
             logging.getLogger(__name__).info("supervisor %s for %s", os.getpid(), ", ".join(names))
-            supervise(Supervisor(db, names), ended, until_idle=until_idle)
+            lock = _lock(home).stat().st_ino
+            supervise(Supervisor(db, names), ended, until_idle=until_idle, wanted=lambda: _is_there(home, lock))
     except BlockingIOError as error:
         raise JobError("a supervisor is at work already", where=str(home), fix="leave it to that one.") from error
     return 0
+
+
+def _is_there(home: Path, lock: int) -> bool:
+    """Whether the home folder is still the one that this supervisor is for: a folder that was deleted needs none."""
+    try:
+        return _lock(home).stat().st_ino == lock
+    except OSError:
+        return False
 
 
 def _end_on_signals(ended: threading.Event) -> None:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -59,12 +59,19 @@ class Supervisor:
     """Jobs that could not begin because somebody else holds their run."""
 
 
-def supervise(supervisor: Supervisor, ended: threading.Event, *, until_idle: bool = False) -> None:
-    """Look after the queue until `ended` is set, or, if asked, until nothing runs and nothing can start.
+def supervise(
+    supervisor: Supervisor,
+    ended: threading.Event,
+    *,
+    until_idle: bool = False,
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Look after the queue until `ended` is set or nobody wants it any more, or, if asked, until nothing runs and
+    nothing can start.
 
     A database that does not answer for a while is waited for.
     """
-    while not ended.is_set():
+    while not ended.is_set() and wanted():
         try:
             busy = look_once(supervisor)
             if until_idle and not busy:
