@@ -141,3 +141,7 @@ def test_every_nf4_code_is_stored_and_read():
     packed = SCHEMES["nf4"].pack(levels)
     assert sorted({*(packed["codes"] >> 4).tolist(), *(packed["codes"] & 15).tolist()}) == list(range(16))
     torch.testing.assert_close(round_trip("nf4", levels), levels, rtol=0, atol=1e-6)
+
+
+def test_features_of_an_earlier_packing_are_not_reused():
+    assert [scheme.identity for scheme in SCHEMES.values()] == ["float8", "int8", "nf4.2"]

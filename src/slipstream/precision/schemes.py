@@ -49,12 +49,19 @@ class Scheme:
         bits: per weight, scales included (those of rows are not worth counting).
         pack: weight (out, in) in any float dtype -> packed tensors on the same device.
         unpack: (packed tensors, (out, in), dtype) -> dense weight.
+        version: of the packing; another one makes slightly other numbers, so what was computed with it is not reused.
     """
 
     name: str
     bits: float
     pack: Callable[[Tensor], Packed]
     unpack: Callable[[Mapping[str, Tensor], Shape, torch.dtype], Tensor]
+    version: int = 1
+
+    @property
+    def identity(self) -> str:
+        """The name, with the version from the second on."""
+        return self.name if self.version == 1 else f"{self.name}.{self.version}"
 
 
 def _scale_of(values: Tensor, largest_code: float) -> Tensor:
@@ -179,6 +186,6 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "float8": Scheme("float8", 8, pack_float8, unpack_float8),
         "int8": Scheme("int8", 8, pack_int8, unpack_int8),
-        "nf4": Scheme("nf4", 4 + 16 / NF4_BLOCK, pack_nf4, unpack_nf4),
+        "nf4": Scheme("nf4", 4 + 16 / NF4_BLOCK, pack_nf4, unpack_nf4, version=2),
     }
 )

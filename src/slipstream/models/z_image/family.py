@@ -39,7 +39,7 @@ from slipstream.models.z_image.transformer_file import (
 from slipstream.precision.checkpointing import RunBlock, run_directly
 from slipstream.precision.placing import Watch
 from slipstream.precision.reading import Tick
-from slipstream.precision.schemes import FLOAT8_SCHEME
+from slipstream.precision.schemes import FLOAT8_SCHEME, SCHEMES
 
 __all__ = ["ADAPTER_ROOT", "MODULE_ALIASES", "ZImage", "predictor", "release_memory"]
 
@@ -66,7 +66,7 @@ class ZImage:
         """Identity of caption features: text encoder and tokenizer bytes, precision."""
         paths = self.parts.paths
         weights = f"{weights_identity(paths['text_encoder'])}:{weights_identity(paths['tokenizer'])}"
-        scheme = f":{self.text_encoder_scheme}" if self.text_encoder_scheme else ""
+        scheme = f":{SCHEMES[self.text_encoder_scheme].identity}" if self.text_encoder_scheme else ""
         return f"qwen3-hidden-2:{weights}:{self.text_encoder_dtype}{scheme}"
 
     @property
