@@ -12,7 +12,7 @@ from slipstream.web.parts import browser as parts
 
 TEXTS = {
     "preview_wall": parts.WALL_TEXTS, "picture_viewer": parts.VIEWER_TEXTS, "loss_chart": parts.CHART_TEXTS,
-    "log_view": parts.LOG_TEXTS,
+    "log_view": parts.LOG_TEXTS, "compare_wall": parts.COMPARE_TEXTS,
 }  # fmt: skip
 
 
@@ -52,6 +52,20 @@ def test_what_is_in_view_and_going_through_cells(call):
     assert call("offsetFor", 3, 0, 600, 100, 66) == 0
     assert call("offsetFor", 9, 0, 600, 100, 66) == 466
     assert call("offsetFor", 2, 900, 600, 100) == 200
+
+
+def test_prompts_and_steps_of_several_runs_are_aligned(call):
+    found = call("alignedPrompts", [["fox", "dog", "a felt cat"], ["dog", "fox", "a clay cat", "owl"]])
+    assert [(one["text"], one["indexes"]) for one in found] == [
+        ("fox", [0, 1]), ("dog", [1, 0]), ("a felt cat", [2, 2]), ("owl", [None, 3]),
+    ]  # fmt: skip
+    assert call("alignedPrompts", [["a", "a", "b"]]) == [
+        {"text": "a", "indexes": [0]}, {"text": "a", "indexes": [1]}, {"text": "b", "indexes": [2]},
+    ]  # fmt: skip
+    assert call("alignedPrompts", [[], []]) == []
+    assert call("alignedSteps", [[0, 100], [0, 50, 150]]) == [0, 50, 100, 150]
+    assert [call("nearest", [0, 100, 200], step) for step in (140, 150, 999)] == [100, 100, 200]
+    assert call("nearest", [], 3) is None
 
 
 def test_cells_without_a_picture_are_passed_over(page: Page):

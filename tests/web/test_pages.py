@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from served import Served
 
-PATHS = {"Dashboard": "/", "New job": "/new", "Runs": "/runs", "Settings": "/settings"}
+PATHS = {"Dashboard": "/", "New job": "/new", "Runs": "/runs", "Compare": "/compare", "Settings": "/settings"}
 
 
 @pytest.mark.parametrize("name", PATHS)

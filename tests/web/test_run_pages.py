@@ -96,3 +96,21 @@ def test_the_log_is_searched_and_a_checkpoint_deleted_after_a_question(page: Pag
     assert not old.exists()
     page.get_by_role("tab", name="Config").click()
     expect(page.get_by_text("training.steps")).to_be_visible()
+
+
+def test_runs_are_compared_by_curves_pictures_and_settings(page: Page, studio: Served, foxy):
+    other = make_run(studio.runs, "other", steps=80, every=40)
+    other.preview_image(80, 1).unlink()
+    page.goto("/runs")
+    for name in ("foxy", "other"):
+        page.get_by_role("checkbox", name=f"Choose {name} for").click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare")
+    expect(page.get_by_role("img", name=re.compile("foxy: Loss .*; other: Loss"))).to_be_visible()
+    expect(page.locator(".r-cell img")).to_have_count(5)
+    expect(page.get_by_role("gridcell", name="other, step 80: a [trigger] emoji of fox")).to_be_visible()
+    page.get_by_role("button", name="One prompt over checkpoints").click()
+    expect(page.locator(".r-wall-step")).to_have_text(["100", "80", "50", "40", "0"])
+    expect(page.get_by_role("row").filter(has_text="training.steps")).to_contain_text("10080")
+    page.get_by_role("button", name="Take other away").click()
+    expect(page.get_by_text("There is one run only")).to_be_visible()

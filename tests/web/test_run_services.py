@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from urllib.parse import unquote
+
 import pytest
 from example_runs import as_if, draw, make_run
 
 from slipstream.runs.lock import worker_lock
 from slipstream.web.parts.run_state import pace_text, share_done, spark_points
+from slipstream.web.services.comparison import MOST, Item, address_of, existing, figures, read_items
 from slipstream.web.services.config_differences import ABSENT, differences, flattened, from_defaults, several
+from slipstream.web.services.metric_rows import MetricFiles
 from slipstream.web.services.run_cards import Pages, RunCards, chosen_runs, page_of, spark
 from slipstream.web.services.run_facts import run_facts
 from slipstream.web.services.run_look import look_at_run
@@ -98,6 +103,26 @@ def test_what_a_run_has_unlike_the_defaults(tmp_path):
     }  # fmt: skip
     other.config.write_text("job: [")
     assert all(one.values[1] == ABSENT for one in several([run, other]))
+
+
+def test_an_address_names_runs_and_checkpoints():
+    items = read_items("anna, bo@200,anna,c@x,@5,,bo@200")
+    assert items == (Item("anna"), Item("bo", 200), Item("c@x"), Item("@5"))
+    assert address_of(items[:2]) == "/compare?runs=anna,bo@200"
+    assert read_items(unquote(address_of(items).partition("=")[2])) == items
+    assert len(read_items(",".join("abcdefghijk"))) == MOST
+
+
+def test_figures_of_a_comparison(tmp_path):
+    run = make_run(tmp_path, "foxy")
+    found = figures(run, MetricFiles())
+    assert (found.state, found.step, found.seconds_per_step, found.memory_gib) == ("finished", 100, 0.5, 3.2)
+    assert found.total_seconds == pytest.approx(55)
+    assert 0.2 < found.loss < 0.6
+    assert found.best_validation == pytest.approx(0.5 + math.exp(-100 / 30))
+    assert existing(tmp_path, read_items("foxy@50,gone")) == ((Item("foxy", 50),), ("gone",))
+    empty = figures(make_run(tmp_path, "empty", done=0, prompts=()), MetricFiles())
+    assert empty.loss is None
 
 
 def test_facts_of_a_manifest_in_groups():

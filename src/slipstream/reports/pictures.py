@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageStat
 
-from slipstream.runs.layout import RunDir
+from slipstream.runs.layout import RunDir, preview_name
 
 _NAME = re.compile(r"step_(\d+)_prompt_(\d+)\.png")
 _WEIGHT = re.compile(r"step_(\d+)_lora_([\d.]+)_prompt_(\d+)\.png")
@@ -32,13 +33,23 @@ class Previews:
 def find_previews(run: RunDir, num_prompts: int = 0) -> Previews:
     """The pictures in `previews/` by their names; `num_prompts` counts those without one too."""
     paths: dict[tuple[int, int], Path] = {}
-    for path in run.previews.glob("*.png"):
-        if match := _NAME.fullmatch(path.name):
+    folder = run.previews
+    for name in _names(folder):
+        if match := _NAME.fullmatch(name):
             step, prompt = int(match[1]), int(match[2])
-            if path == run.preview_image(step, prompt):
-                paths[step, prompt] = path
+            if name == preview_name(step, prompt):
+                paths[step, prompt] = folder / name
     steps = tuple(sorted({step for step, _ in paths}))
     return Previews(steps, max([num_prompts, *(prompt + 1 for _, prompt in paths)]), paths)
+
+
+def _names(folder: Path) -> list[str]:
+    """Names in a folder, none where there is no such folder; of ten thousand files quicker than a glob."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except OSError:
+        return []
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,8 @@ class Sweep:
 
 def find_weights(run: RunDir) -> Sweep | None:
     """The newest sweep in `previews/`, or None where there is none."""
-    found = [(path, match) for path in run.previews.glob("*.png") if (match := _WEIGHT.fullmatch(path.name))]
+    folder = run.previews
+    found = [(folder / name, match) for name in _names(folder) if (match := _WEIGHT.fullmatch(name))]
     if not found:
         return None
     step = max(int(match[1]) for _, match in found)

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def preview_name(step: int, prompt: int) -> str:
+    """The file name of the picture of prompt number `prompt` (from 0) after `step` updates."""
+    return f"step_{step:09d}_prompt_{prompt:02d}.png"
+
+
 @dataclass(frozen=True)
 class RunDir:
     """`runs/<name>/` and the files in it."""
@@ -109,7 +114,7 @@ class RunDir:
 
     def preview_image(self, step: int, prompt: int) -> Path:
         """The picture of prompt number `prompt` (from 0) after `step` updates."""
-        return self.previews / f"step_{step:09d}_prompt_{prompt:02d}.png"
+        return self.previews / preview_name(step, prompt)
 
     def weight_image(self, step: int, lora_scale: float, prompt: int) -> Path:
         """The picture of a prompt with the LoRA of `step` updates at a weight."""

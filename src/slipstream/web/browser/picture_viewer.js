@@ -59,12 +59,11 @@ export default {
   },
   methods: {
     fill: filled,
-    // `row` counts the source's steps from the first
-    show(sources, source, row, column) {
+    // a place is {source, row, column}; its row counts the source's steps from the first. Without `b` that is the first step.
+    show(sources, a, b = null) {
       this.sources = sources;
-      this.a = { source, row, column };
-      this.b = sources.length > 1 ? { ...this.a, source: source ? 0 : 1 } : { source, row: this.firstWith(sources[source], column), column };
-      if (sources.length > 1) this.b = this.fitted(this.b);
+      this.a = a;
+      this.b = b ?? { ...a, row: this.firstWith(sources[a.source], a.column) };
       this.shown = true;
       this.mode = "one";
       if (!this.$refs.box.open) this.$refs.box.showModal();

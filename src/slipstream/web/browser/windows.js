@@ -1,5 +1,10 @@
 // Which of many equally large things are in view.
 
+export const SIZES = { small: 104, medium: 168, large: 264 };
+
+// Pixels of a thumbnail that looks sharp at a size on this screen.
+export const pixelsFor = (size) => Math.ceil(size * Math.min(2, window.devicePixelRatio || 1));
+
 // [first, last) of `count` things of `size` pixels that a view of `length` pixels at `offset` shows, with `extra` around.
 export function inView(offset, length, size, count, extra = 1) {
   const first = Math.max(0, Math.floor(offset / size) - extra);

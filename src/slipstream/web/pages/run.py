@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 from nicegui import ui
 
@@ -30,6 +31,8 @@ from slipstream.web.services.runs import find_run
 from slipstream.web.studio import Studio
 
 _SECONDS = 1.5
+_WHEN_OPENED = ("checkpoints", "config", "facts")
+"""Tabs that are built when they are first opened: the page comes sooner."""
 _TABS = (("overview", "insights"), ("previews", "grid_view"), ("checkpoints", "inventory_2"), ("log", "article"),
          ("config", "tune"), ("facts", "info"))  # fmt: skip
 
@@ -57,18 +60,22 @@ class _RunPage:
     run: RunDir
     figures: dict[str, ui.label] = field(default_factory=dict)
     seen: RunLook | None = None
+    boxes: dict[str, ui.element] = field(default_factory=dict)
+    opened: dict[str, Any] = field(default_factory=dict)
 
     async def build(self, tab: str) -> None:
         """Everything, then a look now and then while somebody looks."""
         look = await asyncio.to_thread(look_at_run, self.run)
         self._hero(look)
         with ui.tabs().classes("r-tabs") as tabs:
-            tabs.props("no-caps align=left outside-arrows mobile-arrows narrow-indicator")
+            tabs.props("no-caps align=left narrow-indicator")
             for name, icon in _TABS:
                 ui.tab(name, label=say(f"run.tab_{name}"), icon=icon)
         first = tab if tab in dict(_TABS) else "overview"
         with ui.tab_panels(tabs, value=first, animated=False, keep_alive=True).classes("r-panels"):
             self._panels(look)
+        self._open(first)
+        tabs.on_value_change(lambda event: self._open(event.value))
         self._show(look)
         while_visible(_SECONDS, self.look)
 
@@ -97,14 +104,18 @@ class _RunPage:
             self.phases = phases_card(self.run, self.studio.metrics)
         with ui.tab_panel("previews"):
             self.wall = PreviewWall(name, version=look.previews_version, running=running)
-        with ui.tab_panel("checkpoints"):
-            self.checkpoints = checkpoints_tab(self.run)
         with ui.tab_panel("log"):
             self.log = LogView(name, running=running)
-        with ui.tab_panel("config"):
-            config_tab(self.run)
-        with ui.tab_panel("facts"):
-            self.facts = facts_tab(self.run)
+        for name in _WHEN_OPENED:
+            with ui.tab_panel(name):
+                self.boxes[name] = ui.element("div").classes("r-stack")
+
+    def _open(self, tab: str) -> None:
+        """Build a tab that waits for being opened."""
+        builders = {"checkpoints": checkpoints_tab, "config": config_tab, "facts": facts_tab}
+        if tab in builders and tab not in self.opened:
+            with self.boxes[tab]:
+                self.opened[tab] = builders[tab](self.run)
 
     async def look(self) -> None:
         """Show how the run stands now."""
@@ -145,11 +156,14 @@ class _RunPage:
             self.newest.clear()
             with self.newest:
                 newest_row(self.run.name, look)
-        if before is not None and before.checkpoints_version != look.checkpoints_version:
-            self.checkpoints.refresh()
-        if before is not None and before.phases_version != look.phases_version:
+        if before is None:
+            return
+        if before.checkpoints_version != look.checkpoints_version and "checkpoints" in self.opened:
+            self.opened["checkpoints"].refresh()
+        if before.phases_version != look.phases_version:
             self.phases.refresh()
-            self.facts.refresh()
+            if "facts" in self.opened:
+                self.opened["facts"].refresh()
 
 
 def newest_row(name: str, look: RunLook) -> None:

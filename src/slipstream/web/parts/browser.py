@@ -6,6 +6,7 @@ NiceGUI knows a component by a class of its own, hence the subclasses; they hold
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nicegui import ui
@@ -27,6 +28,10 @@ WALL_TEXTS = (
 VIEWER_TEXTS = (
     "title", "mode", "mode_one", "mode_beside", "mode_over", "mode_difference", "gain", "mean", "original", "close",
     "absent", "cut", "run", "step", "prompt", "keys",
+)  # fmt: skip
+COMPARE_TEXTS = (
+    "title", "align", "by_step", "by_prompt", "size", "size_small", "size_medium", "size_large", "prompt", "step",
+    "picture", "none", "none_text",
 )  # fmt: skip
 CHART_TEXTS = (
     "smoothing", "log", "more", "loss", "validation", "learning_rate", "grad_norm", "seconds", "none", "none_text",
@@ -60,6 +65,31 @@ class LossChart(ui.element, component=BROWSER / "loss_chart.js"):
 
     def now(self, *, version: float) -> None:
         """Tell it that there are later updates; it reads on."""
+        _set(self, version=version)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a comparison: a run, or with `step` one checkpoint of it."""
+
+    run: str
+    label: str
+    step: int | None
+    colour: str
+
+
+class CompareWall(ui.element, component=BROWSER / "compare_wall.js"):
+    """Previews of runs beside each other, aligned by prompt and step."""
+
+    def __init__(self, columns: Sequence[Column], *, version: int) -> None:
+        super().__init__()
+        self._props["items"] = [asdict(column) for column in columns]
+        self._props["version"] = version
+        self._props["texts"] = {name: say(f"together.{name}") for name in COMPARE_TEXTS}
+        self._props["viewer-texts"] = viewer_texts()
+
+    def now(self, *, version: int) -> None:
+        """Tell it that there are new pictures."""
         _set(self, version=version)
 
 
