@@ -14,8 +14,9 @@ from slipstream.cli.app import app
 from slipstream.cli.sampling import SampleOptions, parse_lora, parse_scales
 from slipstream.config.prompts import parse_prompt
 from slipstream.core.errors import ConfigError, DeviceError, RunError
+from slipstream.drawings.request import LoraUse
 from slipstream.previews.png import read_png_metadata
-from slipstream.workflows.sample import LoraUse, SampleRequest, sample
+from slipstream.workflows.sample import SampleRequest, sample
 
 PROMPTS = tuple(parse_prompt(text, "test") for text in ("a", "b"))
 

@@ -11,10 +11,11 @@ from product import Product
 
 from slipstream.adapters.files import load_lora
 from slipstream.config.prompts import PromptPanel
+from slipstream.drawings.request import LoraUse
 from slipstream.runs.exit_codes import FINISHED
 from slipstream.runs.layout import RunDir
 from slipstream.worker import work
-from slipstream.workflows.sample import LoraUse, SampleRequest, sample
+from slipstream.workflows.sample import SampleRequest, sample
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from slipstream.adapters.branches import BranchSet
-from slipstream.adapters.files import save_lora
+from slipstream.adapters.files import load_lora, save_lora
 from slipstream.adapters.inject import inject_fresh, select_targets
 from slipstream.adapters.kinds import Recipe
 from slipstream.models.z_image.family import predictor
 from slipstream.previews.render import Picture, render
 from slipstream.training.checkpoint import CheckpointPolicy, TrainingState, restore, save_checkpoint
+from slipstream.training.drawing_model import attach_lora
 from slipstream.training.ema import Ema
 from slipstream.training.step import Predict, train_step
-from slipstream.workflows.sample import LoraUse, attach_loras
 
 RECIPES = [
     Recipe("lora", 4, 6.0),
@@ -50,7 +50,7 @@ def test_a_preview_is_the_picture_from_the_file(tiny, fresh_transformer, tmp_pat
     with branches.rounded_to(torch.bfloat16):
         preview = draw(tiny, fresh_transformer)
     other, lines = copy.deepcopy(tiny.transformer), []
-    attach_loras(other, (LoraUse(path),), lines.append)
+    attach_lora(other, load_lora(path), 0, path, lines.append)
     assert lines[0].startswith("a.safetensors")
     assert f"{len(names)} of {len(names)} modules matched" in lines[0]
     assert recipe.kind == "lora" or f"({recipe.kind})" in lines[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -19,12 +20,15 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
+from slipstream.drawings.request import Base, DrawingRequest, PictureRequest, request_to_json
+from slipstream.drawings.room import room_in
 from slipstream.web.app import make_app
 from slipstream.web.services import child
 from slipstream.web.settings import StudioSettings
 
 EXAMPLES = 4
-THERE = {"name": "0", "step": 0, "prompt": 0, "confirm": "0", "since": -1}
+DRAWING = "20260101-000000-000000-0000"
+THERE = {"name": "0", "step": 0, "prompt": 0, "confirm": "0", "since": -1, "drawing": DRAWING, "number": 0}
 """Names of what there is."""
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
@@ -39,14 +43,27 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.
     make_run(runs, "0")
     (datasets / "0").mkdir(parents=True)
     (datasets / "0" / "0.png").write_bytes(picture())
-    app = make_app(StudioSettings(home=base / "home", runs_dir=runs, datasets_dir=datasets), pages=False)
+    draw(base)
+    app = make_app(StudioSettings(base / "home", runs, datasets, base / "loras"), pages=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(base / "hub_token"))
         for module in ("configs", "child"):
             patch.setattr(f"slipstream.web.services.{module}.ask_child", lambda *_, **__: {})
+        patch.setattr("slipstream.web.services.playground.drawings.ensure_drawing_process", lambda *_: False)
         patch.setattr("slipstream.web.api.datasets.ask_child", lambda *_, **__: {})
         assert child.ask_child([], seconds=1, offline=True) == {}
         yield schemathesis.openapi.from_asgi("/api/openapi.json", app, headers={"Host": "localhost"})
+
+
+def draw(base: Path) -> None:
+    """A drawing of the playground, with a picture."""
+    drawing = room_in(base / "home").drawing(DRAWING)
+    drawing.path.mkdir(parents=True)
+    about = {"layout": "batch", "rows": [""], "columns": ["1"], "row_axis": "", "column_axis": "seed", "form": {}}
+    picture_request = PictureRequest("a fox", 1, 64, 64, 8, 0.0)
+    request = DrawingRequest(Base("tiny/turbo", "tiny/turbo"), "cpu", (picture_request,), about)
+    drawing.request.write_text(request_to_json(request))
+    drawing.picture(0).write_bytes(picture())
 
 
 def try_operation(operation: schemathesis.APIOperation, mode: GenerationMode) -> set[int]:

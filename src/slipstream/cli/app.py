@@ -297,6 +297,7 @@ Home = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Where runs lie.")]
 Datasets = Annotated[Path, typer.Option(help="Where datasets lie.")]
+Loras = Annotated[Path, typer.Option(help="Where LoRAs lie that the playground offers beside those of runs.")]
 Token = Annotated[
     str | None,
     typer.Option(help="What to log in with.", show_default="SLIPSTREAM_TOKEN, else made where one is needed"),
@@ -317,6 +318,7 @@ def studio(
     home: Home = None,
     runs: Runs = Path("runs"),
     datasets: Datasets = Path("datasets"),
+    loras: Loras = Path("loras"),
     token: Token = None,
     allow_host: AllowHost = None,
     database: Database = None,
@@ -326,7 +328,7 @@ def studio(
     from slipstream.cli.studio import StudioOptions, studio_command
 
     names = tuple(allow_host or ())
-    studio_command(StudioOptions(host, port, home, runs, datasets, token, names, database, browser))
+    studio_command(StudioOptions(host, port, home, runs, datasets, loras, token, names, database, browser))
 
 
 @app.command()
@@ -336,12 +338,13 @@ def serve(
     home: Home = None,
     runs: Runs = Path("runs"),
     datasets: Datasets = Path("datasets"),
+    loras: Loras = Path("loras"),
     token: Token = None,
     allow_host: AllowHost = None,
     database: Database = None,
 ) -> None:
     """Serve the studio without opening a browser, for a machine without a screen."""
-    studio(host, port, home, runs, datasets, token, allow_host, database, browser=False)
+    studio(host, port, home, runs, datasets, loras, token, allow_host, database, browser=False)
 
 
 def main() -> None:

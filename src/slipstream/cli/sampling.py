@@ -12,8 +12,8 @@ from rich.markup import escape
 
 from slipstream.cli.screen import out
 from slipstream.core.errors import ConfigError
+from slipstream.drawings.request import LoraUse
 from slipstream.runs.layout import RunDir
-from slipstream.workflows.sample import LoraUse
 
 if TYPE_CHECKING:
     from slipstream.config.prompts import PromptPanel

@@ -20,6 +20,7 @@ class StudioOptions:
     home: Path | None
     runs: Path
     datasets: Path
+    loras: Path
     token: str | None
     allowed_hosts: tuple[str, ...]
     database: str | None
@@ -49,6 +50,7 @@ def studio_command(options: StudioOptions) -> None:
         home=home,
         runs_dir=options.runs.expanduser().resolve(),
         datasets_dir=options.datasets.expanduser().resolve(),
+        loras_dir=options.loras.expanduser().resolve(),
         host=options.host,
         port=options.port,
         token=token,

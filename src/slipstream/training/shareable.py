@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from slipstream.config.run_config import RunConfig
+from slipstream.drawings.request import LoraUse
 
 
 def shareable(config: RunConfig) -> RunConfig:
@@ -24,6 +25,14 @@ def shared_name(name: str) -> str:
         if path.is_absolute() and path.exists():
             return path.name
     return name
+
+
+def drawn_with(model: str, loras: Iterable[LoraUse]) -> dict[str, str]:
+    """What a picture's file says of the model and the LoRAs that drew it."""
+    return {
+        "model": shared_name(model),
+        "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in loras),
+    }
 
 
 def _without_folders(value: Any) -> Any:

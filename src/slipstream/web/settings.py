@@ -50,6 +50,7 @@ class StudioSettings:
         home: the studio's own folder: preferences, token, sessions, thumbnails, and the queue's SQLite file.
         runs_dir: where runs lie; a run is a folder in it.
         datasets_dir: where datasets lie; a dataset is a folder in it.
+        loras_dir: where LoRA files lie that come from elsewhere, for the playground.
         host: the address to listen on.
         port: the port to listen on; 0 takes a free one.
         token: what a person logs in with; None lets everybody in who reaches the address, which only 127.0.0.1 may.
@@ -61,6 +62,7 @@ class StudioSettings:
     home: Path
     runs_dir: Path
     datasets_dir: Path
+    loras_dir: Path = Path("loras")
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     token: str | None = None

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream.core.errors import RunError
+from slipstream.drawings.request import Base, LoraUse
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from slipstream.adapters.branches import BranchSet
     from slipstream.config.prompts import PromptPanel
-    from slipstream.models.z_image.family import ZImage
-    from slipstream.models.z_image.hub import OnDownload
-    from slipstream.previews.render import Picture, Renderer
-    from slipstream.training.device import Compute
-
-
-@dataclass(frozen=True)
-class LoraUse:
-    """A LoRA file and its weight."""
-
-    path: Path
-    strength: float = 1.0
+    from slipstream.previews.render import Picture
 
 
 @dataclass(frozen=True)
@@ -72,43 +61,32 @@ def sample(request: SampleRequest, log: Callable[[str], None]) -> Iterator[Sampl
     """
     from slipstream.previews.drawing import draw
     from slipstream.previews.png import save_png
-    from slipstream.training.device import choose_compute
+    from slipstream.training.drawing_model import Told, settle_drawing_model
     from slipstream.training.preview_stage import picture_metadata
-    from slipstream.training.setting import settle_model
-    from slipstream.training.shareable import shared_name
+    from slipstream.training.shareable import drawn_with
 
     _make_folder(request.out)
-    compute = choose_compute(request.device, request.transformer_dtype, request.text_encoder_dtype)
-    for line in compute.reasons:
-        log(line)
-    model = settle_model(request.model, request.extras_from, compute, _told_by(log))
+    told = Told(log)
+    base = Base(request.model, request.extras_from, request.transformer_dtype, request.text_encoder_dtype)
+    model = settle_drawing_model(base, request.device, told)
     prompts = _pictures(request)
     scales = request.lora_scales or (None,)
     pictures = [p if scale is None else replace(p, lora_scale=scale) for scale in scales for p in prompts]
-    renderer = _renderer(request, model, compute, pictures, log)
+    model.encode((text for one in pictures for text in (one.prompt, one.negative_prompt)), told)
+    model.drop_encoder()
+    model.use(request.loras, told)
     first = _next_number(request.out)
     paths = [request.out / f"{first + number:04d}.png" for number in range(len(pictures))]
-    facts = {
-        "model": shared_name(request.model),
-        "lora": ", ".join(f"{use.path.name}:{use.strength:g}" for use in request.loras),
-    }
+    facts = drawn_with(request.model, request.loras)
 
     def write(number: int, image: Tensor) -> None:
         save_png(paths[number], image, picture_metadata(pictures[number], 0, facts))
 
-    with closing(draw(renderer, pictures, write)) as drawn:
+    with closing(draw(model.renderer(), pictures, write)) as drawn:
         for number in drawn:
             yield Sampled(_caption(pictures[number], request), paths[number])
     if request.lora_scales:
         yield Sampled("LoRA weights by prompts", _write_weights(request, prompts, paths, first))
-
-
-def _told_by(log: Callable[[str], None]) -> OnDownload:
-    def on_download(what: str, total: int) -> AbstractContextManager[Callable[[int, int], None]]:
-        log(f"{what}: {total / 1024:.2f} GiB")
-        return nullcontext(lambda done, total: None)
-
-    return on_download
 
 
 def _caption(picture: Picture, request: SampleRequest) -> str:
@@ -166,52 +144,3 @@ def _trigger_of(loras: Sequence[LoraUse]) -> str:
 
     words = (load_lora(use.path).metadata.get("modelspec.trigger_phrase", "") for use in loras)
     return next((word for word in words if word), "")
-
-
-def _renderer(
-    request: SampleRequest, model: ZImage, compute: Compute, pictures: Sequence[Picture], log: Callable[[str], None]
-) -> Renderer:
-    from slipstream.kernels.attention import PLAIN_LINE
-    from slipstream.models.z_image.family import predictor, release_memory
-    from slipstream.previews.render import Renderer
-    from slipstream.training.fast_path import fast_path
-    from slipstream.training.preview_stage import scaled
-
-    encoder = model.load_text_encoder()
-    captions = dict.fromkeys(text for p in pictures for text in (p.prompt, p.negative_prompt))
-    features = {caption: encoder.encode([caption])[0] for caption in captions}
-    del encoder
-    release_memory()
-    transformer = model.load_transformer()
-    loras = attach_loras(transformer, request.loras, log)
-    fast, lines = fast_path(transformer, None, model.device, float8=compute.float8_products)
-    for line in lines if fast is not None else (*lines, PLAIN_LINE):
-        log(line)
-    codec = model.load_codec()
-    predict = fast.predict if fast is not None else predictor(transformer)
-    return Renderer(
-        predict=predict, decode=codec.decode, features=features.__getitem__,
-        shift_at=model.load_shift().at, device=model.device, latent_downscale=codec.downscale,
-        at_lora_scale=scaled(loras),
-    )  # fmt: skip
-
-
-def attach_loras(
-    transformer: nn.Module, loras: tuple[LoraUse, ...], log: Callable[[str], None]
-) -> list[tuple[BranchSet, float]]:
-    """Put LoRA files beside the transformer's linears, each with its weight; returns them with their weights."""
-    from slipstream.adapters.files import load_lora
-    from slipstream.adapters.inject import inject_weights
-    from slipstream.models.z_image.family import MODULE_ALIASES
-
-    attached = []
-    for number, use in enumerate(loras):
-        file = load_lora(use.path)
-        branches, line = inject_weights(
-            transformer, file.modules, role=f"lora_{number}", source=str(use.path), aliases=MODULE_ALIASES
-        )
-        branches.set_strength(use.strength)
-        attached.append((branches, use.strength))
-        kinds = "" if file.kinds == ("lora",) else f" ({', '.join(file.kinds)})"
-        log(f"{use.path.name}{kinds}: {line}, weight {use.strength:g}")
-    return attached
