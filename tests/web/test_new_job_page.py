@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-import sqlite3
+import time
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from served import Served
+
+from slipstream.jobs.control import pause_queue, resume_queue
+from slipstream.jobs.database import Database, open_database
+from slipstream.jobs.places import database_url
+from slipstream.jobs.service import find_supervisor, stop_supervisor
+from slipstream.jobs.store import delete_job, list_jobs
 
 JOB = """
 job: extension
@@ -33,6 +40,29 @@ def foxes(studio: Served) -> str:
     return folder.name
 
 
+@pytest.fixture
+def still_queue(studio: Served) -> Iterator[Database]:
+    """The studio's queue, of which nothing is started; its supervisor is ended afterwards, and its jobs are gone."""
+    db = open_database(database_url(studio.home))
+    for name in ("any", "cpu"):
+        pause_queue(db, name)
+    yield db
+    assert _waited_for_supervisor(studio), "nobody works through the queue"
+    stop_supervisor(studio.home)
+    for job in list_jobs(db, text="from_the_browser").jobs:
+        delete_job(db, job.id)
+    for name in ("any", "cpu"):
+        resume_queue(db, name)
+    db.close()
+
+
+def _waited_for_supervisor(studio: Served) -> bool:
+    deadline = time.monotonic() + 20
+    while find_supervisor(studio.home) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return find_supervisor(studio.home) is not None
+
+
 def setting(page: Page, path: str) -> Locator:
     return page.locator(f'[data-setting="{path}"]')
 
@@ -49,7 +79,7 @@ def view(page: Page, name: str) -> None:
     page.locator(".s-views").get_by_role("button", name=name, exact=True).click()
 
 
-def test_from_the_tiny_preset_to_the_queue(page: Page, studio: Served, foxes: str):
+def test_from_the_tiny_preset_to_the_queue(page: Page, studio: Served, foxes: str, still_queue: Database):
     page.goto("/new")
     expect(page.locator("[data-panel]")).to_have_count(9)
     page.locator("[data-preset=tiny_demo]").click()
@@ -89,15 +119,15 @@ def test_from_the_tiny_preset_to_the_queue(page: Page, studio: Served, foxes: st
     entry(page, "job.name").fill("from_the_browser")
     page.get_by_role("button", name="Add to queue").click()
     expect(page.locator(".q-notification")).to_contain_text("from_the_browser")
-    with sqlite3.connect(studio.home / "queue.db") as db:
-        found = db.execute("select id, state, config_yaml from jobs where name = 'from_the_browser'").fetchall()
-    ((job, job_state, text),) = found
-    assert "steps: 40" in text
-    assert f"output_dir: {studio.runs.resolve()}\n" in text
+    (job,) = list_jobs(still_queue, text="from_the_browser").jobs
+    assert "steps: 40" in job.config_yaml
+    assert job.run_dir == studio.runs.resolve() / "from_the_browser"
 
-    page.goto(f"/new?job={job}")
-    if job_state in ("queued", "paused"):
-        expect(entry(page, "training.steps")).to_have_value("40")
+    page.goto(f"/new?job={job.id}")
+    entry(page, "training.steps").fill("60")
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.locator(".q-notification")).to_contain_text("is changed")
+    assert "steps: 60" in list_jobs(still_queue, text="from_the_browser").jobs[0].config_yaml
 
 
 def test_the_variant_shows_what_applies_and_changes_the_previews(page: Page):

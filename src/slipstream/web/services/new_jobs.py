@@ -6,7 +6,6 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from slipstream.web.problems import RefusedError
 from slipstream.web.services.configs import read_config
@@ -41,27 +40,36 @@ def queue_of(settings: StudioSettings) -> Database:
     """
     from slipstream.jobs.database import open_database
 
-    url = settings.database_url or f"sqlite:///{quote(str(settings.home.resolve() / 'queue.db'))}"
+    url = _url(settings)
     with _LOCK:
         if url not in _OPEN:
             _OPEN[url] = open_database(url)
         return _OPEN[url]
 
 
+def _url(settings: StudioSettings) -> str:
+    from slipstream.jobs.places import database_url
+
+    return settings.database_url or database_url(settings.home.resolve())
+
+
 def hand_over(settings: StudioSettings, text: str, *, first: bool) -> Job:
-    """Put a config into the queue, in front of all others or behind them.
+    """Put a config into the queue, in front of all others or behind them, and see that somebody works through it.
 
     Raises:
         ConfigError: settings are wrong.
         JobError: a run or a job has that name.
     """
     from slipstream.jobs import control, store
+    from slipstream.jobs.service import ensure_supervisor
     from slipstream.jobs.training_jobs import training_job
 
     db = queue_of(settings)
-    job = store.add(db, training_job(read_config(_placed(settings, text), settings.datasets_dir)))
-    if first:
-        job = control.move(db, job.id, to="front")
+    job = store.add(db, training_job(read_config(_placed(settings, text), settings.datasets_dir), paused=first))
+    if first:  # paused until it stands in front, so that no other is begun meanwhile as if it were the first
+        control.move(db, job.id, to="front")
+        job = control.resume(db, job.id)
+    ensure_supervisor(settings.home.resolve(), _url(settings))
     return job
 
 

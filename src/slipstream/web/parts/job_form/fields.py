@@ -13,7 +13,7 @@ from slipstream.web.parts.say import say
 from slipstream.web.services.configs import SettingProblem
 from slipstream.web.services.datasets import list_datasets
 from slipstream.web.services.form.entering import entered, shown
-from slipstream.web.services.form.layout import first_sentence, label, suggestions
+from slipstream.web.services.form.layout import first_sentence, follows_base, label, suggestions
 from slipstream.web.services.form.schema import Setting
 from slipstream.web.services.form.values import MISSING
 
@@ -33,11 +33,11 @@ def show_setting(desk: Desk, setting: Setting, path: str) -> None:
         name = label(setting.name)
         with ui.element("div").classes("s-set-head"):
             ui.label(name).classes("s-set-label")
-            reset = ui.button(icon="undo").props(
-                f'flat dense round size=xs aria-label="{say("newjob.reset", name=name)}"'
-            )
-            with reset.classes("s-set-reset"):
-                ui.tooltip(say("newjob.reset_to", value=shown(setting, MISSING) or say("newjob.left_out")))
+            default = _default(desk, setting)
+            title = say("newjob.reset_to", value=default or say("newjob.left_out"))
+            reset = ui.button(icon="undo").classes("s-set-reset")
+            reset.props(f'flat dense round size=xs aria-label="{say("newjob.reset", name=name)}"')
+            reset.props["title"] = title
             ui.space()
             help_button(name, path, setting)
         put: list[Put] = []
@@ -47,7 +47,7 @@ def show_setting(desk: Desk, setting: Setting, path: str) -> None:
             reset.set_visibility(value is not MISSING and not setting.required and value != setting.default)
 
         def enter(value: Any) -> None:
-            if desk.given(path) is MISSING and value == setting.default:
+            if desk.given(path) is MISSING and value in (setting.default, _default(desk, setting)):
                 return  # the default stands there already
             desk.set(path, value)
             mark()
@@ -65,18 +65,18 @@ def show_setting(desk: Desk, setting: Setting, path: str) -> None:
 
 def problem_slot(desk: Desk, path: str) -> None:
     """A line that shows what is wrong at a path, and nothing where nothing is."""
-    with ui.element("div").classes("s-set-problem").props('role="alert"') as box:
-        message = ui.label()
-        fix = ui.label().classes("s-set-fix")
+    box = ui.element("div").classes("s-set-problem").props('role="alert"')
 
     def show(problem: SettingProblem | None) -> None:
         if box.is_deleted:
             return
         box.set_visibility(problem is not None)
+        box.clear()
         if problem is not None:
-            message.set_text(problem.message)
-            fix.set_text(problem.fix or "")
-            fix.set_visibility(bool(problem.fix))
+            with box:
+                ui.label(problem.message)
+                if problem.fix:
+                    ui.label(problem.fix).classes("s-set-fix")
 
     desk.slots[path] = show
     show(desk.problem_at(path))
@@ -135,7 +135,10 @@ def _several(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
 
 
 def _text(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
-    text = shown(setting, desk.given(path))
+    def as_text(value: Any) -> str:
+        return _default(desk, setting) if value is MISSING and setting.default is not None else shown(setting, value)
+
+    text = as_text(desk.given(path))
     kind = ui.textarea if setting.kind == "table" else ui.input
     box = kind(value=text, on_change=lambda event: enter(entered(setting, event.value or "")))
     box.props(f'outlined dense debounce=250 aria-label="{label(setting.name)}"').classes("s-set-control")
@@ -144,10 +147,19 @@ def _text(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
     if setting.kind == "table":
         box.props('autogrow placeholder="name: value"').classes("s-mono")
     elif setting.default is None and not setting.required:
-        box.props(f'placeholder="{say("newjob.left_out")}"')
+        follows = _default(desk, setting)
+        box.props["placeholder"] = f"{say('newjob.left_out')}: {follows}" if follows else say("newjob.left_out")
     if offered := suggestions(setting.path, desk.given("model.variant")):
         _menu_of(box, setting, offered)
-    return lambda value: box.set_value(shown(setting, value))
+    return lambda value: box.set_value(as_text(value))
+
+
+def _default(desk: Desk, setting: Setting) -> str:
+    """What counts where a setting is left out, as text; empty where that is nothing."""
+    if setting.path == "job.output_dir":
+        return str(desk.studio.settings.runs_dir.resolve())
+    follows = follows_base(setting.path, desk.given("model.variant"))
+    return shown(setting, MISSING if follows is None else follows)
 
 
 def _menu_of(box: Any, setting: Setting, offered: tuple[str | float, ...]) -> None:
@@ -167,7 +179,7 @@ def _menu_of(box: Any, setting: Setting, offered: tuple[str | float, ...]) -> No
     with box.add_slot("append"):
         button = ui.button(icon="arrow_drop_down").props("flat dense round size=sm")
         button.props(f'aria-label="{say("newjob.choices", name=label(setting.name))}"')
-        with button, ui.menu().props('anchor="bottom right" self="top right"'):
+        with button, ui.menu().props('anchor="bottom right" self="top right" max-height="320px"'):
             for choice in offered:
                 ui.menu_item(str(choice), lambda choice=choice: choose(choice), auto_close=setting.kind != "list")
 

@@ -19,16 +19,15 @@ def help_button(name: str, path: str, node: Setting | Group | Rows) -> None:
         f'flat dense round size=sm color=grey-6 aria-label="{say("newjob.help_on", name=name)}"'
     )
     button.classes("s-set-help-button")
-    with button, ui.menu().props("max-width=440px max-height=70vh").classes("s-help") as menu:
-        content = ui.element("div")
 
-    def fill() -> None:
-        if content.default_slot.children:
-            return
-        with content:
+    def show() -> None:
+        if button.default_slot.children:
+            return  # it opens by itself
+        with button, ui.menu().props("max-width=440px max-height=70vh").classes("s-help") as menu:
             _content(name, path, node)
+        menu.open()
 
-    menu.on("before-show", fill)
+    button.on_click(show)
 
 
 def _content(name: str, path: str, node: Setting | Group | Rows) -> None:

@@ -15,7 +15,9 @@ from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.say import say
 from slipstream.web.services.configs import plan, read_config
 
-_PAUSE_SECONDS = 2.5
+_PAUSE_SECONDS = 4.0
+_OFFLINE = "HF_HUB_OFFLINE"
+"""What an error names that comes of planning without the network, as the studio does."""
 _SHARE_CLASSES = ("s-share-0", "s-share-1", "s-share-2", "s-share-3")
 
 
@@ -81,12 +83,22 @@ def _show_state(desk: Desk, state: _Planned, make: Callable[[], Any]) -> None:
     elif old:
         ui.label(say("newjob.plan_is_old" if state.found else "newjob.plan_soon")).classes("s-note")
     if state.error is not None and not old:
-        with ui.element("div").classes("s-set-problem"):
-            ui.label(state.error.message)
-            ui.label(state.error.fix or "").classes("s-set-fix")
+        _show_error(state.error)
     if state.found is not None:
         with ui.element("div").classes("s-plan-inside s-old" if old else "s-plan-inside"):
             _show_plan(state.found)
+
+
+def _show_error(error: SlipstreamError) -> None:
+    """Why there is no plan; a model that is still to be downloaded is no mistake."""
+    if _OFFLINE in error.message:
+        with ui.element("div").classes("s-finding s-advice"):
+            ui.icon("cloud_download").props('aria-hidden="true"')
+            ui.label(say("newjob.plan_needs_model"))
+        return
+    with ui.element("div").classes("s-set-problem").props('role="alert"'):
+        ui.label(error.message)
+        ui.label(error.fix or "").classes("s-set-fix")
 
 
 def _show_plan(found: Mapping[str, Any]) -> None:

@@ -124,6 +124,5 @@ def _show_prompt(desk: Desk, rows: Rows, place: int, number: int, again: Any) ->
 
 def _tool(icon: str, name: str, on_click: Any) -> ui.button:
     button = ui.button(icon=icon, on_click=on_click).props(f'flat dense round size=sm aria-label="{name}"')
-    with button:
-        ui.tooltip(name)
+    button.props["title"] = name
     return button

@@ -60,12 +60,12 @@ def _chip(desk: Desk, choice: PresetChoice, take: Callable[[PresetChoice], objec
     button.props(f'data-preset="{choice.name}" aria-pressed="{"true" if chosen else "false"}"').on(
         "click", lambda: take(choice)
     )
+    button.props["title"] = plain(choice.title)
     name = choice.name.removeprefix("vram_")
     with button:
         ui.label(
             f"{name.removesuffix('gb')} GB" if name.endswith("gb") else label(name).replace("De turbo", "De-Turbo")
         )
-        ui.tooltip(choice.title)
 
 
 def _drafts_button(desk: Desk) -> None:

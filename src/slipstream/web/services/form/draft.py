@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from slipstream.core.errors import ConfigError
@@ -135,6 +136,7 @@ def _is_switched_on(path: Path) -> bool:
     return ".".join("0" if isinstance(part, int) else part for part in path) in groups()
 
 
+@cache
 def _short_rows() -> dict[str, str]:
     """Lists whose rows may be a plain value -> the setting that it is."""
     return {rows.path: rows.short for group in form() for rows in _rows(group) if rows.short}

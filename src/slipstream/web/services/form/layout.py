@@ -52,6 +52,12 @@ def suggestions(path: str, variant: object = None) -> tuple[str | float, ...]:
     return SUGGESTED.get(path, ())
 
 
+def follows_base(path: str, variant: object = None) -> float | None:
+    """What a preview setting is where it is left out, as the table of variants has it; None for other settings."""
+    facts = VARIANTS[variant if isinstance(variant, str) and variant in VARIANTS else "turbo"]
+    return {"sample.steps": facts.preview_steps, "sample.guidance_scale": facts.guidance_scale}.get(path)
+
+
 @cache
 def _common() -> frozenset[str]:
     """What any preset sets, and the guide's others."""
