@@ -7,6 +7,7 @@ and on a phone.
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from served import CHROMIUM, Served, serving
 
 TARGET = Path(__file__).parents[2] / "docs/images/studio"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 WIDE, PHONE = (1280, 800), (390, 844)
 _QUALITY = 62
 _SETTLED_MS = 800
@@ -29,20 +31,21 @@ _MOST_BYTES = 1_500_000
 
 @dataclass(frozen=True)
 class Screen:
-    """One picture: the file's name, the page's address, and how it is looked at."""
+    """One picture: the file's name, the page's address, how it is looked at, and what must be there first."""
 
     name: str
     path: str
     size: tuple[int, int] = WIDE
     dark: bool = False
+    ready: str = "h1, [role=heading][aria-level='1']"
 
 
 SCREENS = (
     Screen("dashboard", "/"),
     Screen("dashboard_dark", "/", dark=True),
     Screen("dashboard_phone", "/", PHONE),
-    Screen("newjob", "/new?preset=tiny_demo&dataset=foxy_style"),
-    Screen("newjob_dark", "/new?preset=tiny_demo&dataset=foxy_style", dark=True),
+    Screen("newjob", "/new?preset=tiny_demo&dataset=foxy_style", ready=".s-plan-inside"),
+    Screen("newjob_dark", "/new?preset=tiny_demo&dataset=foxy_style", dark=True, ready=".s-plan-inside"),
     Screen("newjob_phone", "/new?preset=tiny_demo&dataset=foxy_style", PHONE),
     Screen("settings", "/settings"),
 )
@@ -57,7 +60,7 @@ def take(browser: Browser, served: Served, screen: Screen) -> bytes:
     )  # fmt: skip
     page = context.new_page()
     page.goto(screen.path)
-    page.wait_for_selector("h1, [role=heading][aria-level='1']")
+    page.wait_for_selector(screen.ready)
     page.wait_for_timeout(_SETTLED_MS)
     picture = Image.open(io.BytesIO(page.screenshot()))
     context.close()
@@ -75,6 +78,7 @@ def main(names: list[str]) -> None:
     """Take the pictures."""
     TARGET.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as base, serving(Path(base)) as served, sync_playwright() as playwright:
+        shutil.copytree(EXAMPLES / "foxy_style", served.datasets / "foxy_style")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for screen in chosen(names):
             (TARGET / f"{screen.name}.webp").write_bytes(take(browser, served, screen))
