@@ -35,9 +35,10 @@ def test_curves(call):
     assert call("robustRange", spiky) == pytest.approx([1, 1.39])
     assert call("robustRange", [3, None, 1]) == [1, 3]
     assert call("robustRange", []) is None
-    low, high = call("axisEnds", 0.11, 0.98)
-    assert low == pytest.approx(0) or low <= 0.11
-    assert (low >= 0, high >= 0.98) == (True, True)
+    assert call("axisEnds", 0.11, 0.98) == [0, 1, 0.2]
+    assert call("axisEnds", 0.0, 0.83) == [0, 1, 0.2]
+    assert call("axisEnds", -3, 40, 2) == [-50, 50, 50]
+    assert call("axisEnds", 1e-4, 1e-4, 2) == pytest.approx([5e-5, 1.5e-4, 5e-5])
     joined = call("joined", {"step": [1, 2], "loss": [5, 4]}, {"step": [3], "seconds": [9]})
     assert joined == {"step": [1, 2, 3], "loss": [5, 4, None], "seconds": [None, None, 9]}
     assert call("points", joined, "loss") == [[1, 5], [2, 4]]

@@ -114,3 +114,17 @@ def test_runs_are_compared_by_curves_pictures_and_settings(page: Page, studio: S
     expect(page.get_by_role("row").filter(has_text="training.steps")).to_contain_text("10080")
     page.get_by_role("button", name="Take other away").click()
     expect(page.get_by_text("There is one run only")).to_be_visible()
+
+
+def test_the_dashboard_shows_what_goes_on_and_what_came_last(page: Page, studio: Served, foxy):
+    run = make_run(studio.runs, "marathon", state="running", done=10)
+    with worker_lock(run):
+        page.goto("/")
+        card = page.locator(".r-active").filter(has=page.get_by_role("link", name="marathon", exact=True))
+        expect(card).to_contain_text("10 / 100")
+        expect(card.locator("img")).to_have_count(3)
+        expect(page.get_by_role("article").filter(has_text="foxy")).to_be_visible()
+        as_if(run, step=11)
+        expect(card).to_contain_text("11 / 100")
+    expect(page.get_by_role("article").filter(has_text="marathon")).to_contain_text("Killed")
+    expect(page.locator(".r-active")).to_have_count(0)

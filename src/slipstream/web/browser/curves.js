@@ -32,13 +32,14 @@ export function robustRange(values) {
   return [inside[0], inside.at(-1)];
 }
 
-// Round ends of an axis around a range, with some air; on a log axis powers are left to the chart.
-export function axisEnds(low, high) {
+// [low, high, step] of an axis around a range: round ends with some air, and a round step between its lines.
+export function axisEnds(low, high, lines = 5) {
   const span = high - low || Math.abs(high) || 1;
-  const unit = 10 ** Math.floor(Math.log10(span / 4));
+  const unit = 10 ** Math.floor(Math.log10(span / lines));
+  const step = unit * [1, 2, 5, 10].find((one) => one * unit * lines >= span);
   const tidy = (value) => Number(value.toPrecision(12));
-  const bottom = Math.floor((low - 0.04 * span) / unit) * unit;
-  return [tidy(low >= 0 ? Math.max(0, bottom) : bottom), tidy(Math.ceil((high + 0.04 * span) / unit) * unit)];
+  const bottom = Math.floor((low - 0.02 * span) / step) * step;
+  return [tidy(low >= 0 ? Math.max(0, bottom) : bottom), tidy(Math.ceil((high + 0.02 * span) / step) * step), tidy(step)];
 }
 
 // The columns with later ones after them; a column that is new, or missing in the later part, has gaps.

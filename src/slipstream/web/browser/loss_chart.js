@@ -156,12 +156,12 @@ export default {
       return found;
     },
     scaleOf(key, series) {
-      if (this.log && key !== "learning_rate") return { type: "log", min: null, max: null, scale: true };
+      if (this.log && key !== "learning_rate") return { type: "log", min: null, max: null, interval: null, scale: true };
       const values = series.filter((one) => one.key === key || (key === "loss" && one.key === "validation")).flatMap((one) => one.data.map((pair) => pair[1]));
       const range = robustRange(values);
-      if (!range) return { type: "value" };
-      const [min, max] = axisEnds(...range);
-      return { type: "value", min, max };
+      if (!range) return { type: "value", min: null, max: null, interval: null };
+      const [min, max, interval] = axisEnds(...range, key === "loss" ? 5 : 2);
+      return { type: "value", min, max, interval };
     },
     tip(marks) {
       const escape = (value) => { const node = document.createElement("i"); node.textContent = value; return node.innerHTML; };

@@ -6,11 +6,14 @@ import asyncio
 
 from nicegui import ui
 
+from slipstream.web.pages.dashboard_runs import RunsNow
 from slipstream.web.pages.page import Page
 from slipstream.web.parts.cards import bar, card, card_grid, empty_state
 from slipstream.web.parts.frame import frame
+from slipstream.web.parts.live import while_visible
 from slipstream.web.parts.say import say
 from slipstream.web.services.machine import Machine
+from slipstream.web.services.run_cards import RunCards
 from slipstream.web.studio import Studio
 
 _SECONDS = 3.0
@@ -18,10 +21,12 @@ _SECONDS = 3.0
 
 def register(studio: Studio) -> None:
     """Declare the page."""
+    cards = RunCards()
 
     @ui.page("/")
     async def dashboard() -> None:
         with frame(studio, "dashboard"):
+            await RunsNow(studio, cards).build()
             await _build(studio)
 
 
@@ -38,7 +43,7 @@ async def _build(studio: Studio) -> None:
     async def again() -> None:
         machine.refresh(await asyncio.to_thread(studio.machine.look))
 
-    ui.timer(_SECONDS, again, immediate=False)
+    while_visible(_SECONDS, again)
 
 
 def _show_machine(machine: Machine) -> None:
