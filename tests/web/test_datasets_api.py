@@ -117,7 +117,7 @@ def test_what_is_removed_is_moved_aside(client, foxes, settings):
     assert client.delete("/api/datasets/foxes/picture?file=img1.png").status_code == 204
     assert not (foxes / "img1.txt").exists()
     aside = settings.datasets_dir / ".removed"
-    assert sorted(path.name for path in aside.rglob("img1.*")) == ["img1.png", "img1.txt"]
+    assert sorted(path.name for path in (foxes / ".slipstream/trash").rglob("img1.*")) == ["img1.png", "img1.txt"]
     problem(client.delete("/api/datasets/foxes?confirm=fox"), 422)
     assert client.delete("/api/datasets/foxes?confirm=foxes").status_code == 204
     assert client.get("/api/datasets").json() == []

@@ -28,7 +28,16 @@ from slipstream.web.settings import StudioSettings
 
 EXAMPLES = 4
 DRAWING = "20260101-000000-000000-0000"
-THERE = {"name": "0", "step": 0, "prompt": 0, "confirm": "0", "since": -1, "drawing": DRAWING, "number": 0}
+THERE = {
+    "name": "0",
+    "step": 0,
+    "prompt": 0,
+    "confirm": "0",
+    "since": -1,
+    "drawing": DRAWING,
+    "number": 0,
+    "key": "0/0.png",
+}
 """Names of what there is."""
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
@@ -43,11 +52,14 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.
     make_run(runs, "0")
     (datasets / "0").mkdir(parents=True)
     (datasets / "0" / "0.png").write_bytes(picture())
+    trashed = datasets / "0/.slipstream/trash/0/files/0.png"
+    trashed.parent.mkdir(parents=True)
+    trashed.write_bytes(picture(1))
     draw(base)
     app = make_app(StudioSettings(base / "home", runs, datasets, base / "loras"), pages=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(base / "hub_token"))
-        for module in ("configs", "child"):
+        for module in ("configs", "child", "dataset_checks"):
             patch.setattr(f"slipstream.web.services.{module}.ask_child", lambda *_, **__: {})
         patch.setattr("slipstream.web.services.playground.drawings.ensure_drawing_process", lambda *_: False)
         patch.setattr("slipstream.web.api.datasets.ask_child", lambda *_, **__: {})

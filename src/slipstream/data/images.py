@@ -105,6 +105,20 @@ def decoded_size(data: bytes, path: Path) -> ImageSize:
     return _load(data, path, 1)[2]
 
 
+def header_size(path: Path) -> ImageSize:
+    """The size of a picture as its header says it; its pixels are not decoded, and may be damaged.
+
+    Raises:
+        ImageError: the file cannot be read, or is no JPEG, PNG or WebP.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            turned = _orientation(image) >= 5
+            return ImageSize(image.height, image.width) if turned else ImageSize(image.width, image.height)
+    except (Image.DecompressionBombError, *_DECODE_ERRORS) as error:
+        raise ImageError(f"the picture's size cannot be read ({error})", where=str(path), fix=_EXPORT_AGAIN) from error
+
+
 def decode_alpha(data: bytes, path: Path) -> Image.Image | None:
     """A picture's alpha channel, upright, 8 bits; None for a picture without one.
 

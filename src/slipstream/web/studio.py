@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
+from slipstream.web.services.dataset_index import PictureSizes
 from slipstream.web.services.machine import MachineWatch
 from slipstream.web.services.metric_rows import MetricFiles
 from slipstream.web.services.preferences import PreferenceStore
@@ -24,6 +25,7 @@ class Studio:
     metrics: MetricFiles
     thumbnails: Thumbnails
     machine: MachineWatch
+    sizes: PictureSizes
 
 
 def make_studio(settings: StudioSettings) -> Studio:
@@ -34,6 +36,7 @@ def make_studio(settings: StudioSettings) -> Studio:
         MetricFiles(),
         Thumbnails(settings.home / "thumbnails"),
         MachineWatch((settings.runs_dir, settings.datasets_dir, settings.home)),
+        PictureSizes(),
     )
 
 

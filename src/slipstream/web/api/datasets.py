@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from slipstream.web.api.files import PICTURE, picture_answer
 from slipstream.web.problems import RefusedError
 from slipstream.web.services.child import ask_child
+from slipstream.web.services.dataset_trash import trash_pictures
 from slipstream.web.services.datasets import (
     LONGEST_CAPTION,
     DatasetSummary,
@@ -21,7 +22,6 @@ from slipstream.web.services.datasets import (
     list_datasets,
     list_pictures,
     remove_dataset,
-    remove_picture,
     summarize,
     write_captions,
 )
@@ -101,11 +101,12 @@ def upload(
     files: list[UploadFile],
     studio: StudioOfRequest,
     replace: Annotated[bool, Query(description="Write over files of the same name.")] = False,
+    folders: Annotated[bool, Query(description="Keep the folders in the files' names (a/b.png).")] = False,
 ) -> UploadReport:
     """Send pictures, captions (`.txt` of the same name), or zips of both; each is looked at before it is kept."""
     folder = find_dataset(studio.settings.datasets_dir, name)
     sent = (Sent(file.filename or "", file.file) for file in files)
-    return take_files(folder, sent, studio.settings.limits, replace=replace)
+    return take_files(folder, sent, studio.settings.limits, replace=replace, folders=folders)
 
 
 @router.get("/{name}/pictures")
@@ -131,9 +132,8 @@ def picture(name: Name, file: File, request: Request, studio: StudioOfRequest, v
 
 @router.delete("/{name}/picture", status_code=204, response_class=Response)
 def delete_picture(name: Name, file: File, studio: StudioOfRequest) -> None:
-    """Move a picture and its caption aside, into the hidden folder `.removed`."""
-    root = studio.settings.datasets_dir
-    remove_picture(root, find_dataset(root, name), file)
+    """Move a picture with its caption and mask into the dataset's trash."""
+    trash_pictures(find_dataset(studio.settings.datasets_dir, name), [file])
 
 
 @router.get("/{name}/thumbnail", response_class=FileResponse, responses=PICTURE)

@@ -18,7 +18,7 @@ from slipstream.web.services.places import below, child, require_plain_name
 CAPTION_ENDING = "txt"
 LONGEST_CAPTION = 20_000
 REMOVED = ".removed"
-"""The folder, hidden in the datasets folder, that removed pictures and datasets are moved to."""
+"""The folder, hidden in the datasets folder, that removed datasets are moved to."""
 
 
 @dataclass(frozen=True)
@@ -201,27 +201,24 @@ def _write(picture: Path, text: str) -> bool:
     return True
 
 
-def remove_picture(datasets_dir: Path, folder: Path, file: str) -> None:
-    """Take a picture and its caption out of a dataset; they are moved aside, not deleted.
+def caption_beside(picture: Path) -> str | None:
+    """A picture's caption; None where it has none, or one that cannot be read."""
+    return _read(picture)[0]
+
+
+def rename_dataset(datasets_dir: Path, name: str, new: str) -> DatasetSummary:
+    """Give a dataset another name.
 
     Raises:
-        RefusedError: there is none (404).
-        RunError: it cannot be moved.
+        RefusedError: there is none (404), the new name is none that a folder can have, or it is taken (409).
+        RunError: the folder cannot be renamed.
     """
-    path = find_picture(folder, file)
-    beside = caption_path(path, CAPTION_ENDING)
-    shared = any(
-        other != path and other.suffix.lower() in EXTENSIONS for other in path.parent.glob(f"{_literal(path.stem)}.*")
-    )
-    target = _aside(datasets_dir, folder.name)
-    _move(path, target / path.name)
-    if beside.is_file() and not shared:
-        _move(beside, target / beside.name)
-
-
-def _literal(stem: str) -> str:
-    """A name in which nothing stands for other characters."""
-    return "".join(f"[{one}]" if one in "*?[" else one for one in stem)
+    folder = find_dataset(datasets_dir, name)
+    target = datasets_dir / require_plain_name(new, "a dataset")
+    if target.exists() and not target.samefile(folder):  # the same where only capitals change, on some systems
+        raise RefusedError(409, "there is a dataset of this name", where=new, fix="choose another name.")
+    _move(folder, target)
+    return summarize(target)
 
 
 def remove_dataset(datasets_dir: Path, name: str) -> None:

@@ -51,7 +51,9 @@ class UploadReport:
     refused: list[RefusedFile] = field(default_factory=list)
 
 
-def take_files(folder: Path, files: Iterable[Sent], limits: Limits, *, replace: bool = False) -> UploadReport:
+def take_files(
+    folder: Path, files: Iterable[Sent], limits: Limits, *, replace: bool = False, folders: bool = False
+) -> UploadReport:
     """Look at every file and keep the good ones.
 
     A zip with a trick in it is refused as a whole. A name that is taken by other content is refused unless `replace`.
@@ -61,11 +63,12 @@ def take_files(folder: Path, files: Iterable[Sent], limits: Limits, *, replace: 
         files: what was sent.
         limits: how large things may be.
         replace: write over what is there.
+        folders: keep the folders that names hold; else files lie in the dataset itself.
     """
     report = UploadReport()
     for sent in files:
         try:
-            for name, data in _unpacked(sent, limits):
+            for name, data in _unpacked(sent, limits, folders=folders):
                 try:
                     _take(folder, name, data, limits, report, replace=replace)
                 except SlipstreamError as error:
@@ -79,7 +82,7 @@ def _told(name: str, error: SlipstreamError) -> RefusedFile:
     return RefusedFile(name[:200], error.message, error.fix)
 
 
-def _unpacked(sent: Sent, limits: Limits) -> Iterator[tuple[str, bytes]]:
+def _unpacked(sent: Sent, limits: Limits, *, folders: bool) -> Iterator[tuple[str, bytes]]:
     """(path in the dataset, bytes) of a file, or of all files in a zip: read as a whole first, so that of a zip that
     turns out to be a trick nothing is kept."""
     name = plain_file_name(sent.name)
@@ -90,7 +93,7 @@ def _unpacked(sent: Sent, limits: Limits) -> Iterator[tuple[str, bytes]]:
         yield from archive_files(sent.handle, name, limits)
         return
     data = sent.handle.read(limits.picture_bytes + 1)
-    yield name, data
+    yield _safe_relative(sent.name.replace("\\", "/")) if folders else name, data
 
 
 def plain_file_name(sent: str) -> str:
@@ -116,7 +119,7 @@ def _safe_relative(path: str) -> str:
     name = unicodedata.normalize("NFC", path)
     if not all(is_plain_name(part) for part in PurePosixPath(name).parts):
         raise RefusedError(
-            422, f"{path[:120]!r} in this zip cannot name a file", where="name",
+            422, f"{path[:120]!r} cannot name a file", where="name",
             fix="rename it with letters, digits, - and _.",
         )  # fmt: skip
     return name
