@@ -10,12 +10,12 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -38,6 +38,21 @@ class Screen:
     size: tuple[int, int] = WIDE
     dark: bool = False
     ready: str = "h1, [role=heading][aria-level='1']"
+    act: Callable[[Page], None] | None = None
+    """What is done on the page before."""
+
+
+def open_first(page: Page) -> None:
+    """Open the editor on the first picture of a dataset."""
+    page.locator(".s-picture").first.click()
+
+
+def check(page: Page) -> None:
+    """Check a dataset."""
+    page.get_by_role("button", name="Check", exact=True).click()
+    page.get_by_role("button", name="Check now").click()
+    page.wait_for_selector(".s-advice", timeout=60_000)
+    page.wait_for_selector("text=Looking at every picture", state="hidden", timeout=60_000)
 
 
 SCREENS = (
@@ -47,6 +62,12 @@ SCREENS = (
     Screen("newjob", "/new?preset=tiny_demo&dataset=foxy_style", ready=".s-plan-inside"),
     Screen("newjob_dark", "/new?preset=tiny_demo&dataset=foxy_style", dark=True, ready=".s-plan-inside"),
     Screen("newjob_phone", "/new?preset=tiny_demo&dataset=foxy_style", PHONE),
+    Screen("datasets", "/datasets"),
+    Screen("datasets_one", "/datasets/foxy_style"),
+    Screen("datasets_one_dark", "/datasets/foxy_style", dark=True),
+    Screen("datasets_one_phone", "/datasets/foxy_style", PHONE),
+    Screen("datasets_editor", "/datasets/foxy_style", act=open_first),
+    Screen("datasets_check", "/datasets/robot_character", act=check),
     Screen("settings", "/settings"),
 )
 
@@ -62,6 +83,9 @@ def take(browser: Browser, served: Served, screen: Screen) -> bytes:
     page.goto(screen.path)
     page.wait_for_selector(screen.ready)
     page.wait_for_timeout(_SETTLED_MS)
+    if screen.act is not None:
+        screen.act(page)
+        page.wait_for_timeout(_SETTLED_MS)
     picture = Image.open(io.BytesIO(page.screenshot()))
     context.close()
     buffer = io.BytesIO()
@@ -78,7 +102,8 @@ def main(names: list[str]) -> None:
     """Take the pictures."""
     TARGET.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as base, serving(Path(base)) as served, sync_playwright() as playwright:
-        shutil.copytree(EXAMPLES / "foxy_style", served.datasets / "foxy_style")
+        for name in ("foxy_style", "robot_character"):
+            shutil.copytree(EXAMPLES / name, served.datasets / name)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for screen in chosen(names):
             (TARGET / f"{screen.name}.webp").write_bytes(take(browser, served, screen))

@@ -185,7 +185,8 @@ def test_notes_stay_with_the_dataset_and_wrong_ones_are_refused(foxes):
     assert read_notes(foxes) == DatasetNotes()
 
 
-def test_captioning_is_a_job_of_the_queue(client, foxes, settings):
+def test_captioning_is_a_job_of_the_queue(client, foxes, settings, monkeypatch):
+    monkeypatch.setattr(captioning_jobs, "wake_queue", lambda _: None)
     assert client.get(f"{BASE}/captioning").json() is None
     problem(client.post(f"{BASE}/captioning/stop"), 404)
     started = client.post(f"{BASE}/captioning", json={"trigger_word": "ohwx"})

@@ -8,7 +8,14 @@ import pytest
 from playwright.sync_api import Page, expect
 from served import Served
 
-PATHS = {"Dashboard": "/", "New job": "/new", "Runs": "/runs", "Compare": "/compare", "Settings": "/settings"}
+PATHS = {
+    "Dashboard": "/",
+    "New job": "/new",
+    "Datasets": "/datasets",
+    "Runs": "/runs",
+    "Compare": "/compare",
+    "Settings": "/settings",
+}
 
 
 @pytest.mark.parametrize("name", PATHS)
