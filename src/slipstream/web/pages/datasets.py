@@ -114,7 +114,8 @@ def _menu(studio: Studio, one: DatasetSummary) -> None:
             say("datasets.remove"), act,
         )  # fmt: skip
 
-    button = ui.button(icon="more_vert").props(f'flat round dense aria-label="{say("datasets.more", name=one.name)}"')
+    button = ui.button(icon="more_vert").props("flat round dense")
+    button.props["aria-label"] = say("datasets.more", name=one.name)  # a name may hold quotes
     with button, ui.menu():
         ui.menu_item(say("datasets.rename"), on_click=rename)
         ui.menu_item(say("datasets.remove"), on_click=remove)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from nicegui import background_tasks, ui
 
@@ -106,6 +107,7 @@ def _later(work: Coroutine[None, None, None]) -> None:
 
 def _head(shown: Shown, zone: UploadZone) -> Callable[[DatasetSummary], None]:
     """The row of figures and actions; returns what updates it."""
+    wanted = {"dataset": shown.name}
     with ui.row().classes("s-bar-row"):
         ui.link(say("dataset.back"), "/datasets").classes("s-back")
         figures = ui.label("").classes("s-note")
@@ -115,6 +117,7 @@ def _head(shown: Shown, zone: UploadZone) -> Callable[[DatasetSummary], None]:
             actions = [
                 _outlined("dataset.caption", "auto_awesome", lambda: open_captioning(shown)),
                 _outlined("dataset.check", "fact_check", lambda: open_check(shown)),
+                _outlined("dataset.train", "model_training", lambda: ui.navigate.to(f"/new?{urlencode(wanted)}")),
             ]
             _more(shown)
 
@@ -143,7 +146,7 @@ def _more(shown: Shown) -> None:
 
     def rename(name: str) -> None:
         made = rename_dataset(root, shown.name, name)
-        ui.navigate.to(f"/datasets/{made.name}")
+        ui.navigate.to(f"/datasets/{quote(made.name)}")
 
     def remove() -> None:
         remove_dataset(root, shown.name)
