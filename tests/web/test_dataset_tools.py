@@ -193,6 +193,8 @@ def test_captioning_is_a_job_of_the_queue(client, foxes, settings, monkeypatch):
     assert started.status_code == 201
     assert started.json()["state"] == "queued"
     problem(client.post(f"{BASE}/captioning", json={}), 409)
+    problem(client.post(f"{BASE}/name", json={"name": "cats"}), 409)
+    problem(client.delete(f"{BASE}?confirm=foxes"), 409)
     job = captioning_jobs._newest(settings, foxes)
     assert (job.kind, job.payload["trigger_word"], job.payload["dataset"]) == ("caption", "ohwx", str(foxes))
     assert client.post(f"{BASE}/captioning/stop").json()["state"] == "stopped"

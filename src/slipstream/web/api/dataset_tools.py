@@ -18,6 +18,7 @@ from slipstream.web.services.caption_edits import CaptionChange, CaptionEdit, Ed
 from slipstream.web.services.captioning_jobs import (
     Captioning,
     captioning_of,
+    require_no_captioning,
     start_captioning,
     stop_captioning,
     undo_captioning,
@@ -111,7 +112,9 @@ def list_all(
 @router.post("/{name}/name")
 def rename(name: Name, new: NewName, studio: StudioOfRequest) -> DatasetSummary:
     """Give a dataset another name; configs that name its folder have to be changed too."""
-    return rename_dataset(studio.settings.datasets_dir, name, new.name)
+    root = studio.settings.datasets_dir
+    require_no_captioning(studio.settings, find_dataset(root, name))
+    return rename_dataset(root, name, new.name)
 
 
 @router.post("/{name}/edits")

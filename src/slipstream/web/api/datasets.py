@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slipstream.web.api.files import PICTURE, picture_answer
 from slipstream.web.problems import RefusedError
+from slipstream.web.services.captioning_jobs import require_no_captioning
 from slipstream.web.services.child import ask_child
 from slipstream.web.services.dataset_trash import trash_pictures
 from slipstream.web.services.datasets import (
@@ -92,7 +93,9 @@ def remove(
     """Move a dataset aside, into the hidden folder `.removed`."""
     if confirm != name:
         raise RefusedError(422, "the name was not given again", where="confirm", fix=f"send confirm={name}.")
-    remove_dataset(studio.settings.datasets_dir, name)
+    root = studio.settings.datasets_dir
+    require_no_captioning(studio.settings, find_dataset(root, name))
+    remove_dataset(root, name)
 
 
 @router.post("/{name}/files")

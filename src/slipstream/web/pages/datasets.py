@@ -14,6 +14,7 @@ from slipstream.web.parts.ask import ask_text, confirm
 from slipstream.web.parts.cards import bar, card_grid, empty_state
 from slipstream.web.parts.frame import frame
 from slipstream.web.parts.say import say
+from slipstream.web.services.captioning_jobs import require_no_captioning
 from slipstream.web.services.datasets import (
     DatasetSummary,
     create_dataset,
@@ -99,6 +100,7 @@ def _menu(studio: Studio, one: DatasetSummary) -> None:
 
     def rename() -> None:
         def act(name: str) -> None:
+            require_no_captioning(studio.settings, root / one.name)
             rename_dataset(root, one.name, name)
             ui.navigate.reload()
 
@@ -106,6 +108,7 @@ def _menu(studio: Studio, one: DatasetSummary) -> None:
 
     def remove() -> None:
         def act() -> None:
+            require_no_captioning(studio.settings, root / one.name)
             remove_dataset(root, one.name)
             ui.navigate.reload()
 

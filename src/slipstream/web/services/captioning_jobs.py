@@ -52,9 +52,7 @@ def start_captioning(settings: StudioSettings, request: CaptionRequest) -> Capti
     from slipstream.jobs.job import NewJob
 
     folder = request.dataset
-    now = captioning_of(settings, folder)
-    if now is not None and now.active:
-        raise RefusedError(409, "a model is captioning this dataset already", where=folder.name, fix="stop it first.")
+    require_no_captioning(settings, folder)
     if not pictures_to_caption(request):
         raise RefusedError(
             422, "every picture has a caption", where=folder.name, fix="let captions that are there be replaced."
@@ -85,6 +83,17 @@ def captioning_of(settings: StudioSettings, folder: Path) -> Captioning | None:
     """How the newest captioning job of a dataset stands; None where there was none."""
     job = _newest(settings, folder)
     return None if job is None else _told(job)
+
+
+def require_no_captioning(settings: StudioSettings, folder: Path) -> None:
+    """Pass where no model is at work on a dataset, which therefore may be moved.
+
+    Raises:
+        RefusedError: one is (409).
+    """
+    now = captioning_of(settings, folder)
+    if now is not None and now.active:
+        raise RefusedError(409, "a model is captioning this dataset", where=folder.name, fix="stop it first.")
 
 
 def stop_captioning(settings: StudioSettings, folder: Path) -> Captioning:

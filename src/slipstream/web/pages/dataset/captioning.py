@@ -95,7 +95,12 @@ def captioning_card(shown: Shown) -> None:
         content.refresh(None)
 
     async def look() -> None:
-        now = await asyncio.to_thread(captioning_of, shown.studio.settings, shown.folder)
+        try:
+            now = await asyncio.to_thread(captioning_of, shown.studio.settings, shown.folder)
+        except SlipstreamError as error:  # the queue cannot be opened
+            timer.deactivate()
+            tell_error(error)
+            return
         if now is not None and now.active:
             if not seen["watching"]:
                 seen.update(pictures=now.done, watching=True)

@@ -26,6 +26,7 @@ from slipstream.web.parts.notices import tell, told
 from slipstream.web.parts.picture_grid import PictureGrid
 from slipstream.web.parts.say import say
 from slipstream.web.parts.upload_zone import UploadZone
+from slipstream.web.services.captioning_jobs import require_no_captioning
 from slipstream.web.services.dataset_checks import last_check
 from slipstream.web.services.dataset_index import SHOWS
 from slipstream.web.services.dataset_notes import change_notes, read_notes
@@ -145,10 +146,12 @@ def _more(shown: Shown) -> None:
     root = shown.studio.settings.datasets_dir
 
     def rename(name: str) -> None:
+        require_no_captioning(shown.studio.settings, shown.folder)
         made = rename_dataset(root, shown.name, name)
         ui.navigate.to(f"/datasets/{quote(made.name)}")
 
     def remove() -> None:
+        require_no_captioning(shown.studio.settings, shown.folder)
         remove_dataset(root, shown.name)
         ui.navigate.to("/datasets")
 
