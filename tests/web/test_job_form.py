@@ -18,7 +18,14 @@ from slipstream.web.services.form.draft import changed, draft_of, left_out, long
 from slipstream.web.services.form.entering import entered, shown
 from slipstream.web.services.form.layout import SUGGESTED, is_common, suggestions
 from slipstream.web.services.form.schema import Group, Node, Rows, Setting, form, settings_in
-from slipstream.web.services.form.starting import as_copy, free_name, from_preset, preset_choices, with_variant
+from slipstream.web.services.form.starting import (
+    as_copy,
+    free_name,
+    from_preset,
+    preset_choices,
+    shortened,
+    with_variant,
+)
 from slipstream.web.services.form.values import MISSING, at, given
 
 SETTINGS = {setting.path: setting for panel in form() for setting in settings_in(panel)}
@@ -99,6 +106,9 @@ def test_a_preset_through_the_form_is_the_preset(name):
     whole = parse_config(read_values(preset_text(name)), base_dir=base)
     assert parse_config(again.values, base_dir=base) == whole
     assert read_config(draft_of(read_values(dump_yaml(whole))).text, base) == whole
+    short = shortened(read_draft(dump_yaml(whole)))
+    assert read_config(short.text, base) == whole
+    assert len(short.text) < len(dump_yaml(whole)) / 2
 
 
 @pytest.mark.parametrize("name", PRESETS[::3])
@@ -215,3 +225,14 @@ def test_drafts_are_kept_as_they_are_and_stay_in_their_folder(settings):
             save_draft(settings.home, name, "")
     remove_draft(settings.home, "foxes")
     assert list_drafts(settings.home) == []
+
+
+def test_what_says_nothing_is_left_out_and_what_is_unknown_is_kept():
+    values = {
+        "job": {"name": "a", "seed": 42}, "model": {"variant": "base", "name_or_path": "tiny/base"},
+        "training": {"ema": {"decay": 0.99}, "validation": None, "stepps": 5}, "save": {"every": 250}, "own": 1,
+    }  # fmt: skip
+    assert shortened(draft_of(values)).values == {
+        "job": {"name": "a"}, "model": {"variant": "base", "name_or_path": "tiny/base"},
+        "training": {"ema": {}, "stepps": 5}, "own": 1,
+    }  # fmt: skip

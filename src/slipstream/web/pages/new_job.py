@@ -25,7 +25,7 @@ from slipstream.web.parts.say import say
 from slipstream.web.services.datasets import find_dataset
 from slipstream.web.services.drafts import read_kept
 from slipstream.web.services.form.draft import Draft, changed, read_draft
-from slipstream.web.services.form.starting import as_copy, from_preset, taken_names
+from slipstream.web.services.form.starting import as_copy, from_preset, shortened, taken_names
 from slipstream.web.services.new_jobs import job_to_edit
 from slipstream.web.services.runs import find_run
 from slipstream.web.studio import Studio
@@ -70,7 +70,7 @@ def _desk(studio: Studio, job: int | None, run: str | None, draft: str | None, p
     if job is not None:
         found = job_to_edit(settings, job)
         if found.editable:
-            return Desk(studio, ui.context.client, read_draft(found.text), editing=found.id)
+            return Desk(studio, ui.context.client, shortened(read_draft(found.text)), editing=found.id)
         return Desk(studio, ui.context.client, as_copy(found.text, taken_names(settings.runs_dir)))
     if run is not None:
         text = find_run(settings.runs_dir, run).config.read_text(encoding="utf-8")

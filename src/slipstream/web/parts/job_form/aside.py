@@ -40,11 +40,9 @@ def _show_problem(desk: Desk, problem: SettingProblem) -> None:
     with ui.element("div").classes("s-finding s-bad"):
         ui.icon("error_outline").props('aria-hidden="true"')
         with ui.element("div").classes("s-finding-text"):
-            if problem.path:
-                title = problem.path if problem.path == "config" else _title(problem.path)
-                link = ui.element("button").classes("s-link").on("click", lambda: go_to(desk, problem.path))
-                with link:
-                    ui.label(title)
+            if problem.path not in ("", "config"):
+                with ui.element("button").classes("s-link").on("click", lambda: go_to(desk, problem.path)):
+                    ui.label(_title(problem.path))
             ui.label(problem.message)
             if problem.fix:
                 ui.label(problem.fix).classes("s-note")

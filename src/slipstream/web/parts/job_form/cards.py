@@ -16,6 +16,7 @@ from slipstream.web.parts.job_form.fields import problem_slot, show_setting
 from slipstream.web.parts.job_form.help import help_button
 from slipstream.web.parts.job_form.prompts import show_prompts
 from slipstream.web.parts.say import say
+from slipstream.web.services.form.concise import is_changed
 from slipstream.web.services.form.layout import first_sentence, is_common, label, plain
 from slipstream.web.services.form.schema import Group, Node, Rows, Setting, form, settings_in
 from slipstream.web.services.form.starting import with_variant
@@ -77,9 +78,9 @@ def _show_fold(desk: Desk, nodes: Sequence[Node], path: str) -> None:
     paths = [_placed(setting.path, path) for setting in settings]
 
     def title() -> str:
-        number = sum(desk.given(one) is not MISSING for one in paths)
+        number = sum(is_changed(setting, desk.given(one)) for setting, one in zip(settings, paths, strict=True))
         more = say("newjob.more", number=len(settings))
-        return more + (f" · {say('newjob.given', number=number)}" if number else "")
+        return more + (f" · {say('newjob.changed', number=number)}" if number else "")
 
     fold = ui.expansion(title()).classes("s-fold").props("dense expand-separator=false")
     with fold:

@@ -12,6 +12,7 @@ from slipstream.web.parts.job_form.help import help_button
 from slipstream.web.parts.say import say
 from slipstream.web.services.configs import SettingProblem
 from slipstream.web.services.datasets import list_datasets
+from slipstream.web.services.form.concise import is_changed
 from slipstream.web.services.form.entering import entered, shown
 from slipstream.web.services.form.layout import first_sentence, follows_base, label, suggestions
 from slipstream.web.services.form.schema import Setting
@@ -43,8 +44,7 @@ def show_setting(desk: Desk, setting: Setting, path: str) -> None:
         put: list[Put] = []
 
         def mark() -> None:
-            value = desk.given(path)
-            reset.set_visibility(value is not MISSING and not setting.required and value != setting.default)
+            reset.set_visibility(is_changed(setting, desk.given(path)))
 
         def enter(value: Any) -> None:
             if desk.given(path) is MISSING and value in (setting.default, _default(desk, setting)):

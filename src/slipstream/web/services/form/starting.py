@@ -10,7 +10,8 @@ from pathlib import Path
 from slipstream.config.job import folder_name
 from slipstream.config.presets import PRESET_GROUPS, list_presets, preset_text
 from slipstream.config.variants import VARIANTS, is_tiny, tiny_name
-from slipstream.web.services.form.draft import Draft, changed, left_out, read_draft, told_anew
+from slipstream.web.services.form.concise import concise
+from slipstream.web.services.form.draft import Draft, changed, draft_of, left_out, read_draft, told_anew
 from slipstream.web.services.form.values import MISSING
 
 PLACEHOLDER = "path/to/your/pictures"
@@ -85,9 +86,14 @@ def taken_names(runs_dir: Path) -> frozenset[str]:
 
 def as_copy(text: str, taken: Collection[str]) -> Draft:
     """Another run's or job's config under a name that is free, without what belongs to that run alone."""
-    draft = left_out(read_draft(text), "job.output_dir")
+    draft = left_out(shortened(read_draft(text)), "job.output_dir")
     name = draft.given("job.name")
     return changed(draft, "job.name", free_name(name if isinstance(name, str) else "my_lora", taken))
+
+
+def shortened(draft: Draft) -> Draft:
+    """A draft that says everything, as runs and jobs do, with nothing but what differs from the defaults."""
+    return draft if draft.unreadable is not None or "#" in draft.text else draft_of(concise(draft.values))
 
 
 def with_variant(draft: Draft, variant: str) -> Draft:
