@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
 from pictures import picture
+from PIL import Image
 from playwright.sync_api import Page, expect
 from served import Served
 
 from slipstream.jobs.service import stop_supervisor
+from slipstream.web.services import dataset_checks
+from slipstream.web.services.dataset_notes import DatasetNotes
+from slipstream.workflows.inspect import check_folder, plain_report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "captioning"))
 
@@ -170,3 +176,62 @@ def test_the_grid_is_used_by_keyboard_and_fits_a_phone(page: Page, studio: Serve
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog").get_by_text("40 / 40")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the editor is wider than the phone"
+
+
+def photo(number: int, size: tuple[int, int]) -> bytes:
+    """A picture with detail, so that copies are known from others."""
+    buffer = io.BytesIO()
+    noise = Image.effect_noise((size[0] // 16, size[1] // 16), 90 + number).resize(size, Image.Resampling.BICUBIC)
+    noise.convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def checked(folder: Path) -> None:
+    """What the last check of a dataset found, as its own process leaves it."""
+
+    def ask(arguments: list[str], **_: object) -> object:
+        report = plain_report(check_folder(Path(arguments[2]), (512,), "", ""))
+        return json.loads(json.dumps(report))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_checks, "ask_child", ask)
+        dataset_checks.run_check(folder, DatasetNotes(resolutions=(512,)))
+
+
+def test_findings_copies_crops_and_masks_are_shown_and_mended(page: Page, studio: Served):
+    folder = studio.datasets / "birds"
+    folder.mkdir(parents=True)
+    (folder / "small.png").write_bytes(photo(1, (400, 256)))
+    (folder / "tall.png").write_bytes(photo(2, (520, 1600)))
+    (folder / "tall_copy.png").write_bytes((folder / "tall.png").read_bytes())
+    checked(folder)
+    page.goto("/datasets/birds")
+    grid(page, 3)
+    page.get_by_role("button", name="Check", exact=True).click()
+    sheet = page.get_by_role("dialog")
+    expect(sheet.get_by_text("Without a caption: 3")).to_be_visible()
+    expect(sheet.get_by_text("smaller than 512×512")).to_be_visible()
+    sheet.get_by_role("button", name="Keep the best, remove 1").click()
+    grid(page, 2)
+    expect(sheet.get_by_text("have changed since this check")).to_be_visible()
+    sheet.get_by_role("button", name="Close").click()
+    page.get_by_label("Show").click()
+    page.get_by_role("option", name="Copies").click()
+    grid(page, 1).first.click()
+
+    editor = page.get_by_role("dialog")
+    editor.get_by_text("What training sees").click()
+    editor.get_by_label("When it does not fit").click()
+    page.get_by_role("option", name="Keep the top").click()
+    editor.get_by_role("button", name=re.compile(r"^512: \d+ × \d+, loses")).click()
+    shown = editor.locator(".s-crop").get_attribute("style")
+    assert shown is not None
+    assert "top: 0" in shown
+    editor.get_by_text("Mask", exact=True).click()
+    mask = io.BytesIO()
+    Image.new("L", (130, 400), 255).save(mask, "PNG")
+    with page.expect_file_chooser() as chooser:
+        editor.get_by_role("button", name="Choose a mask").click()
+    chooser.value.set_files({"name": "m.png", "mimeType": "image/png", "buffer": mask.getvalue()})
+    expect(editor.locator(".s-stage-mask")).to_be_visible()
+    assert len(list((folder / ".masks").glob("*.png"))) == 1

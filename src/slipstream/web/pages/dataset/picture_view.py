@@ -135,5 +135,5 @@ def _mask(shown: Shown, file: str, overlays: Overlays, refresh: Callable[[], Non
     upload = ui.upload(on_upload=sent, auto_upload=True, max_files=1, label=say("editor.mask_send"))
     upload.props('accept=".png,.jpg,.jpeg,.webp"').classes("s-hidden")
     ui.button(say("editor.mask_send"), icon="upload").props("outline dense no-caps").on(
-        "click", js_handler=f"() => getElement({upload.id}).pickFiles()"
+        "click", js_handler=f"(event) => getElement({upload.id}).$refs.qRef.pickFiles(event)"
     )
