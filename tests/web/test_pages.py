@@ -12,6 +12,7 @@ PATHS = {
     "Dashboard": "/",
     "New job": "/new",
     "Datasets": "/datasets",
+    "Queue": "/queue",
     "Runs": "/runs",
     "Compare": "/compare",
     "Settings": "/settings",

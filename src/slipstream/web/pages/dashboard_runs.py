@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from nicegui import ui
 
+from slipstream.core.errors import SlipstreamError
 from slipstream.runs.layout import RunDir
 from slipstream.web.parts.active_run import ActiveRun, active_run
 from slipstream.web.parts.cards import card, empty_state
 from slipstream.web.parts.live import while_visible
 from slipstream.web.parts.run_row import RunRow, run_row
 from slipstream.web.parts.say import say
+from slipstream.web.services.queue import queue_of
+from slipstream.web.services.queue_board import Counts, count
 from slipstream.web.services.run_cards import RunCard, RunCards
 from slipstream.web.services.run_look import RunLook, look_at_run
 from slipstream.web.services.runs import list_runs
@@ -27,8 +30,16 @@ _MOST_ACTIVE = 8
 class _Now:
     """Runs that go on, with a look at each, and the last others."""
 
+    queue: Counts | str
+    """What is in the queue, or why it cannot be told."""
     active: tuple[tuple[RunLook, RunCard], ...]
     recent: tuple[RunCard, ...]
+
+
+def _queue_text(found: Counts | str) -> str:
+    if isinstance(found, str):
+        return found
+    return say("queue.counts", active=found.active, waiting=found.waiting)
 
 
 @dataclass
@@ -45,6 +56,11 @@ class RunsNow:
     async def build(self) -> None:
         """Both lists; looked at again while the page is visible."""
         self.active_box = ui.element("div").classes("r-stack")
+        with card(), ui.element("div").classes("r-section"):
+            with ui.element("div"):
+                ui.label(say("nav.queue")).classes("s-card-title").props('role="heading" aria-level="2"')
+                self.queue = ui.label().classes("s-note").props('role="status"')
+            ui.link(say("queue.open"), "/queue").classes("r-link")
         self.recent_box = ui.element("div").classes("r-stack")
         await self.look()
         while_visible(_SECONDS, self.look)
@@ -52,6 +68,7 @@ class RunsNow:
     async def look(self) -> None:
         """Show what there is now."""
         now = await asyncio.to_thread(self._find)
+        self.queue.set_text(_queue_text(now.queue))
         active = [look.detail.summary.name for look, _ in now.active]
         recent = [one.summary.name for one in now.recent]
         if not self.shown or active != list(self.actives) or recent != list(self.rows):
@@ -63,6 +80,10 @@ class RunsNow:
             self.rows[one.summary.name].show(one)
 
     def _find(self) -> _Now:
+        try:
+            waiting: Counts | str = count(queue_of(self.studio.settings))
+        except SlipstreamError as error:
+            waiting = error.message
         runs_dir = self.studio.settings.runs_dir
         everything = list_runs(runs_dir)
         running = sorted((one for one in everything if one.state == "running"), key=lambda one: one.name)
@@ -72,7 +93,7 @@ class RunsNow:
         self.looks = looks
         cards = self.cards.of(runs_dir, running)
         active = tuple((looks[one.summary.name], one) for one in cards)
-        return _Now(active, tuple(self.cards.of(runs_dir, rest)))
+        return _Now(waiting, active, tuple(self.cards.of(runs_dir, rest)))
 
     def _rebuild(self, now: _Now) -> None:
         self.shown = True

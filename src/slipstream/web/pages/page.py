@@ -23,3 +23,10 @@ class Page:
     path: str
     icon: str
     register: Callable[[Studio], None]
+
+
+def has_page(name: str) -> bool:
+    """Whether there is a page of this name to lead to."""
+    from slipstream.web.pages.all import PAGES
+
+    return any(page.name == name for page in PAGES)

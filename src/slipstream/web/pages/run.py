@@ -26,6 +26,7 @@ from slipstream.web.parts.run_state import (
 )
 from slipstream.web.parts.say import say
 from slipstream.web.problems import RefusedError
+from slipstream.web.services.run_jobs import has_job
 from slipstream.web.services.run_look import RunLook, look_at_run
 from slipstream.web.services.runs import find_run
 from slipstream.web.studio import Studio
@@ -65,7 +66,7 @@ class _RunPage:
 
     async def build(self, tab: str) -> None:
         """Everything, then a look now and then while somebody looks."""
-        look = await asyncio.to_thread(look_at_run, self.run)
+        look = await asyncio.to_thread(self._look)
         self._hero(look)
         with ui.tabs().classes("r-tabs") as tabs:
             tabs.props("no-caps align=left narrow-indicator")
@@ -78,6 +79,9 @@ class _RunPage:
         tabs.on_value_change(lambda event: self._open(event.value))
         self._show(look)
         while_visible(_SECONDS, self.look)
+
+    def _look(self) -> RunLook:
+        return look_at_run(self.run, self.seen, waits=has_job(self.studio.settings, self.run))
 
     def _hero(self, look: RunLook) -> None:
         with card():
@@ -115,11 +119,11 @@ class _RunPage:
         builders = {"checkpoints": checkpoints_tab, "config": config_tab, "facts": facts_tab}
         if tab in builders and tab not in self.opened:
             with self.boxes[tab]:
-                self.opened[tab] = builders[tab](self.run)
+                self.opened[tab] = builders[tab](self.studio, self.run)
 
     async def look(self) -> None:
         """Show how the run stands now."""
-        look = await asyncio.to_thread(look_at_run, self.run, self.seen)
+        look = await asyncio.to_thread(self._look)
         if look != self.seen:
             self._show(look)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,17 +13,22 @@ from nicegui import ui
 from slipstream.core.errors import SlipstreamError
 from slipstream.reports.facts import duration, read_object, read_text
 from slipstream.runs.layout import RunDir
+from slipstream.web.pages.page import has_page
 from slipstream.web.parts.cards import bar, card, empty_state
 from slipstream.web.parts.confirm import confirmed
+from slipstream.web.parts.live import steady
 from slipstream.web.parts.notices import tell, told
 from slipstream.web.parts.run_row import ago
 from slipstream.web.parts.run_state import phase_name
 from slipstream.web.parts.say import say
 from slipstream.web.services.checkpoints import Checkpoint, delete_checkpoint, list_checkpoints
+from slipstream.web.services.comparison import Item, address_of
 from slipstream.web.services.config_differences import from_defaults
 from slipstream.web.services.metric_rows import MetricFiles
 from slipstream.web.services.run_facts import run_facts
+from slipstream.web.services.run_jobs import draft_from_checkpoint
 from slipstream.web.services.runs import phases_of
+from slipstream.web.studio import Studio
 
 _MIB = 1024**2
 
@@ -46,7 +53,7 @@ def phases_card(run: RunDir, metrics: MetricFiles) -> Any:
     return content
 
 
-def checkpoints_tab(run: RunDir) -> Any:
+def checkpoints_tab(studio: Studio, run: RunDir) -> Any:
     """The LoRA files; has `refresh()`."""
 
     @ui.refreshable
@@ -56,14 +63,14 @@ def checkpoints_tab(run: RunDir) -> Any:
             with empty_state("inventory_2", say("run.no_checkpoints"), say("run.no_checkpoints_text")):
                 pass
         for one in found:
-            _checkpoint_row(run, one, content.refresh)
+            _checkpoint_row(studio, run, one, content.refresh)
 
     with card(say("run.tab_checkpoints"), note=say("run.checkpoints_note")):
         content()
     return content
 
 
-def _checkpoint_row(run: RunDir, one: Checkpoint, refresh: Any) -> None:
+def _checkpoint_row(studio: Studio, run: RunDir, one: Checkpoint, refresh: Any) -> None:
     with ui.element("div").classes("r-checkpoint"):
         with ui.element("div").classes("r-grow"):
             title = say("run.finished_lora") if one.step is None else say("run.at_step", step=f"{one.step:,}")
@@ -79,20 +86,47 @@ def _checkpoint_row(run: RunDir, one: Checkpoint, refresh: Any) -> None:
         with ui.element("a").props(f'href="{address}" download').classes("r-button"):
             ui.icon("download").props('aria-hidden="true"')
             ui.label(say("run.download"))
-        delete = ui.button(icon="delete", on_click=lambda: _confirm_delete(run, one, refresh))
-        delete.props("flat round dense").props["aria-label"] = say("run.delete_one", file=one.file)
+        _checkpoint_menu(studio, run, one, refresh)
+
+
+def _checkpoint_menu(studio: Studio, run: RunDir, one: Checkpoint, refresh: Any) -> None:
+    """What else may be done with a LoRA."""
+
+    async def start_from() -> None:
+        with told():
+            name = await asyncio.to_thread(draft_from_checkpoint, studio.settings, run, one.file)
+            ui.navigate.to(f"/new?draft={quote(name, safe='')}")
+
+    with ui.button(icon="more_vert").props("flat round dense") as more:
+        more.props["aria-label"] = say("run.more_one", file=one.file)
+        with ui.menu().props("auto-close"):
+            if has_page("playground"):
+                place = f"/playground?run={quote(run.name, safe='')}&file={quote(one.file, safe='')}"
+                _menu_item("brush", say("run.use"), lambda: ui.navigate.to(place))
+            _menu_item("call_split", say("run.start_from"), start_from)
+            if one.step is not None:
+                item = Item(run.name, one.step)
+                _menu_item("compare", say("run.compare_one"), lambda: ui.navigate.to(address_of([item])))
+            _menu_item("delete", say("run.delete"), lambda: _confirm_delete(run, one, refresh))
+
+
+def _menu_item(icon: str, text: str, on_click: Callable[[], Any]) -> None:
+    with ui.menu_item(on_click=on_click).classes("r-menu-item"):
+        ui.icon(icon).props('aria-hidden="true" size="20px"')
+        ui.label(text)
 
 
 async def _confirm_delete(run: RunDir, one: Checkpoint, refresh: Any) -> None:
     text = say("run.delete_text", file=one.file)
-    if await confirmed(say("run.delete_title"), text, yes=say("run.delete"), no=say("run.cancel")):
-        with told():
-            delete_checkpoint(run, one.file)
-            tell(say("run.deleted"))
-            refresh()
+    with steady():
+        if await confirmed(say("run.delete_title"), text, yes=say("run.delete"), no=say("run.cancel")):
+            with told():
+                await asyncio.to_thread(delete_checkpoint, run, one.file)
+                tell(say("run.deleted"))
+                refresh()
 
 
-def config_tab(run: RunDir) -> None:
+def config_tab(studio: Studio, run: RunDir) -> None:
     """What differs from the defaults, and the whole as YAML."""
     with card(say("run.differs"), note=say("run.differs_note")):
         try:
@@ -111,7 +145,7 @@ def config_tab(run: RunDir) -> None:
         ui.code(read_text(run.config), language="yaml").classes("r-code")
 
 
-def facts_tab(run: RunDir) -> Any:
+def facts_tab(studio: Studio, run: RunDir) -> Any:
     """What the run was made of; has `refresh()`."""
 
     @ui.refreshable

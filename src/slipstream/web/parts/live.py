@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
-from nicegui import ui
+from nicegui import context, ui
 
 _EVENT = "slipstream_visibility"
 _WATCH = f"""
 document.addEventListener("visibilitychange",
   () => emitEvent("{_EVENT}", document.visibilityState === "visible"));
 """
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Act for the page and not for the row whose button was pressed: that may be built anew, and be gone, meanwhile."""
+    with context.client.content:
+        yield
 
 
 def while_visible(seconds: float, look: Callable[[], Awaitable[None]]) -> ui.timer:

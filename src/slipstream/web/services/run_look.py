@@ -31,6 +31,10 @@ class RunLook:
     detail: RunDetail
     running: bool
     has_report: bool
+    may_go_on: bool
+    """Whether a training state is there to go on from."""
+    waits: bool
+    """Whether a job of the queue waits with it."""
     advice: str | None
     newest: Newest | None
     curves_version: float
@@ -40,8 +44,9 @@ class RunLook:
     phases_version: int
 
 
-def look_at_run(run: RunDir, before: RunLook | None = None) -> RunLook:
-    """The run as it is now; with the look before, pictures are listed again only where there are new ones."""
+def look_at_run(run: RunDir, before: RunLook | None = None, *, waits: bool = False) -> RunLook:
+    """The run as it is now; with the look before, pictures are listed again only where there are new ones. `waits` is
+    what the queue says of it."""
     detail = describe(run)
     previews = _stamp(run.previews)
     same = before is not None and before.previews_version == previews
@@ -50,6 +55,8 @@ def look_at_run(run: RunDir, before: RunLook | None = None) -> RunLook:
         detail=detail,
         running=detail.summary.state == "running",
         has_report=run.report.is_file(),
+        may_go_on=any(run.checkpoints.glob("*.pt")),
+        waits=waits,
         advice=overfitting_advice(rows, PATIENCE) if rows else None,
         newest=before.newest if same and before is not None else newest(run, detail, previews),
         curves_version=detail.summary.step + len(rows) / 1_000_000,
