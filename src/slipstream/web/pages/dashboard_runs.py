@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nicegui import ui
 
@@ -15,11 +16,13 @@ from slipstream.web.parts.live import while_visible
 from slipstream.web.parts.run_row import RunRow, run_row
 from slipstream.web.parts.say import say
 from slipstream.web.services.queue import queue_of
-from slipstream.web.services.queue_board import Counts, count
 from slipstream.web.services.run_cards import RunCard, RunCards
 from slipstream.web.services.run_look import RunLook, look_at_run
 from slipstream.web.services.runs import list_runs
 from slipstream.web.studio import Studio
+
+if TYPE_CHECKING:
+    from slipstream.web.services.queue_board import Counts
 
 _SECONDS = 2.0
 _RECENT = 5
@@ -80,6 +83,8 @@ class RunsNow:
             self.rows[one.summary.name].show(one)
 
     def _find(self) -> _Now:
+        from slipstream.web.services.queue_board import count
+
         try:
             waiting: Counts | str = count(queue_of(self.studio.settings))
         except SlipstreamError as error:
