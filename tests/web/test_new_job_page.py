@@ -17,6 +17,9 @@ from slipstream.jobs.places import database_url
 from slipstream.jobs.service import find_supervisor, stop_supervisor
 from slipstream.jobs.store import delete_job, list_jobs
 
+expect.set_options(timeout=20_000)
+"""A form of forty settings is drawn anew within a second or two; a busy machine takes several times that."""
+
 JOB = """
 job: extension
 config:
