@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,6 @@ from served import Served
 from slipstream.jobs.control import pause_queue, resume_queue
 from slipstream.jobs.database import Database, open_database
 from slipstream.jobs.places import database_url
-from slipstream.jobs.service import find_supervisor, stop_supervisor
 from slipstream.jobs.store import delete_job, list_jobs
 
 expect.set_options(timeout=20_000)
@@ -45,25 +43,16 @@ def foxes(studio: Served) -> str:
 
 @pytest.fixture
 def still_queue(studio: Served) -> Iterator[Database]:
-    """The studio's queue, of which nothing is started; its supervisor is ended afterwards, and its jobs are gone."""
+    """The studio's queue, of which nothing is started; its jobs are gone afterwards."""
     db = open_database(database_url(studio.home))
     for name in ("any", "cpu"):
         pause_queue(db, name)
     yield db
-    assert _waited_for_supervisor(studio), "nobody works through the queue"
-    stop_supervisor(studio.home)
     for job in list_jobs(db, text="from_the_browser").jobs:
         delete_job(db, job.id)
     for name in ("any", "cpu"):
         resume_queue(db, name)
     db.close()
-
-
-def _waited_for_supervisor(studio: Served) -> bool:
-    deadline = time.monotonic() + 20
-    while find_supervisor(studio.home) is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return find_supervisor(studio.home) is not None
 
 
 def setting(page: Page, path: str) -> Locator:
@@ -121,7 +110,8 @@ def test_from_the_tiny_preset_to_the_queue(page: Page, studio: Served, foxes: st
 
     entry(page, "job.name").fill("from_the_browser")
     page.get_by_role("button", name="Add to queue").click()
-    expect(page.locator(".q-notification")).to_contain_text("from_the_browser")
+    expect(page).to_have_url(re.compile("/queue$"))
+    expect(page.get_by_text("from_the_browser").first).to_be_visible()
     (job,) = list_jobs(still_queue, text="from_the_browser").jobs
     assert "steps: 40" in job.config_yaml
     assert job.run_dir == studio.runs.resolve() / "from_the_browser"
@@ -129,7 +119,7 @@ def test_from_the_tiny_preset_to_the_queue(page: Page, studio: Served, foxes: st
     page.goto(f"/new?job={job.id}")
     entry(page, "training.steps").fill("60")
     page.get_by_role("button", name="Save changes").click()
-    expect(page.locator(".q-notification")).to_contain_text("is changed")
+    expect(page).to_have_url(re.compile("/queue$"))
     assert "steps: 60" in list_jobs(still_queue, text="from_the_browser").jobs[0].config_yaml
 
 

@@ -13,7 +13,7 @@ from slipstream.captioning.work import pictures_to_caption, read_captioned
 from slipstream.runs.progress import Progress, read_progress
 from slipstream.web.problems import RefusedError, missing
 from slipstream.web.services.caption_edits import CaptionChange, apply_changes
-from slipstream.web.services.new_jobs import queue_of
+from slipstream.web.services.queue import queue_of
 from slipstream.web.settings import StudioSettings
 
 if TYPE_CHECKING:

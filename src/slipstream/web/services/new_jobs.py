@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream.web.problems import RefusedError
-from slipstream.web.services.configs import read_config
-from slipstream.web.services.form.draft import changed, read_draft
-from slipstream.web.services.form.values import MISSING
+from slipstream.web.services.queue import add_training, queue_of, studio_config
 from slipstream.web.settings import StudioSettings
 
 if TYPE_CHECKING:
-    from slipstream.jobs.database import Database
     from slipstream.jobs.job import Job
-
-_LOCK = threading.Lock()
-_OPEN: dict[str, Database] = {}
-"""Open queues by URL: one a process."""
 
 
 @dataclass(frozen=True)
@@ -32,45 +24,18 @@ class JobToEdit:
     editable: bool
 
 
-def queue_of(settings: StudioSettings) -> Database:
-    """The studio's queue, opened once.
-
-    Raises:
-        JobError: it cannot be opened.
-    """
-    from slipstream.jobs.database import open_database
-
-    url = _url(settings)
-    with _LOCK:
-        if url not in _OPEN:
-            _OPEN[url] = open_database(url)
-        return _OPEN[url]
-
-
-def _url(settings: StudioSettings) -> str:
-    from slipstream.jobs.places import database_url
-
-    return settings.database_url or database_url(settings.home.resolve())
-
-
 def hand_over(settings: StudioSettings, text: str, *, first: bool) -> Job:
-    """Put a config into the queue, in front of all others or behind them, and see that somebody works through it.
+    """Put a config into the queue, in front of all others or behind them.
 
     Raises:
         ConfigError: settings are wrong.
         JobError: a run or a job has that name.
     """
-    from slipstream.jobs import control, store
-    from slipstream.jobs.service import ensure_supervisor
-    from slipstream.jobs.training_jobs import training_job
+    from slipstream.jobs import control
 
-    db = queue_of(settings)
-    job = store.add(db, training_job(read_config(_placed(settings, text), settings.datasets_dir), paused=first))
-    if first:  # paused until it stands in front, so that no other is begun meanwhile as if it were the first
-        control.move(db, job.id, to="front")
-        job = control.resume(db, job.id)
-    ensure_supervisor(settings.home.resolve(), _url(settings))
-    return job
+    # paused until it stands in front, so that no supervisor begins it on the way there
+    job = add_training(settings, studio_config(settings, text), queue=None, paused=first, first=first)
+    return control.resume(queue_of(settings), job.id) if first else job
 
 
 def save_job(settings: StudioSettings, job_id: int, text: str) -> Job:
@@ -83,8 +48,7 @@ def save_job(settings: StudioSettings, job_id: int, text: str) -> Job:
     from slipstream.config.run_config import dump_yaml
     from slipstream.jobs.training_jobs import edit
 
-    config = read_config(_placed(settings, text), settings.datasets_dir)
-    return edit(queue_of(settings), job_id, config_yaml=dump_yaml(config))
+    return edit(queue_of(settings), job_id, config_yaml=dump_yaml(studio_config(settings, text)))
 
 
 def job_to_edit(settings: StudioSettings, job_id: int) -> JobToEdit:
@@ -101,14 +65,6 @@ def job_to_edit(settings: StudioSettings, job_id: int) -> JobToEdit:
     if job.kind != "train":
         raise RefusedError(409, "this job trains nothing and has no config", where=job.name)
     return JobToEdit(job.id, job.name, job.config_yaml, job.state in WAITING)
-
-
-def _placed(settings: StudioSettings, text: str) -> str:
-    """The config with the studio's folder of runs, unless it names another."""
-    draft = read_draft(text)
-    if draft.unreadable is None and draft.given("job.output_dir") is MISSING:
-        draft = changed(draft, "job.output_dir", str(settings.runs_dir.resolve()))
-    return draft.text
 
 
 def job_of_run(settings: StudioSettings, run_dir: Path) -> Job | None:
