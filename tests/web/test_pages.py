@@ -15,6 +15,7 @@ PATHS = {
     "Queue": "/queue",
     "Runs": "/runs",
     "Compare": "/compare",
+    "Playground": "/playground",
     "Settings": "/settings",
 }
 

@@ -16,6 +16,7 @@ export async function ask(address, options = {}) {
 
 export const runAddress = (run, rest) => `/api/runs/${encodeURIComponent(run)}/${rest}`;
 export const previewAddress = (run, step, prompt) => runAddress(run, `previews/${step}/${prompt}`);
+export const drawingAddress = (drawing, rest = "") => `/api/playground/drawings/${drawing}${rest && `/${rest}`}`;
 export const thumbnailAddress = (run, step, prompt, side, version) =>
   `${previewAddress(run, step, prompt)}/thumbnail?side=${side}&v=${version}`;
 
@@ -29,3 +30,10 @@ export function whileVisible(seconds, look) {
 
 // Text with {names} filled in.
 export const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+// A value of an axis of a grid: of a checkpoint's file its step, or that it is the finished one.
+export function shortLabel(kind, label, texts) {
+  if (kind !== "checkpoint") return label;
+  const step = /_0*(\d+)\.safetensors$/.exec(label);
+  return step ? step[1] : texts.finished_lora;
+}

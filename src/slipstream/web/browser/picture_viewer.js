@@ -1,5 +1,6 @@
 // One picture at full size, two beside each other, or their difference; arrow keys go through checkpoints and prompts.
-// A source is {run, label, steps (rising), prompts, missing, version}: one run's previews. Compare pages give several.
+// A source is {run, label, steps (rising), prompts, missing, version}: one run's previews. Compare pages give several. Pictures
+// from elsewhere bring address(step, column), rowName(step) and fileName(step, column).
 import { ask, difference, filled, loadPicture, pixelsOf, previewAddress } from "studio";
 
 const MODES = ["one", "beside", "over", "difference"];
@@ -18,6 +19,7 @@ export default {
           <span v-if="mode === 'difference' && mean !== null" class="s-note">{{ fill(texts.mean, { percent: (100 * mean).toFixed(2) }) }}</span>
           <span class="r-grow"></span>
           <a class="r-link" :href="address(a)" target="_blank" rel="noopener">{{ texts.original }}</a>
+          <a v-if="has(a)" class="r-link" :href="address(a)" :download="fileName(a)">{{ texts.download }}</a>
           <button type="button" class="r-close" :aria-label="texts.close" @click="close">✕</button>
         </div>
         <div class="r-viewer-stage" :class="'r-stage-' + mode">
@@ -38,7 +40,7 @@ export default {
             <label v-if="sources.length > 1">{{ texts.run }}
               <select :value="this[side].source" @change="place(side, { source: Number($event.target.value) })">
                 <option v-for="(one, index) in sources" :value="index">{{ one.label }}</option></select></label>
-            <label class="r-range">{{ fill(texts.step, { step: stepOf(this[side]).toLocaleString() }) }}
+            <label v-if="sources[this[side].source].steps.length > 1" class="r-range">{{ stepText(this[side]) }}
               <input type="range" min="0" :max="sources[this[side].source].steps.length - 1" :value="this[side].row"
                 @input="place(side, { row: Number($event.target.value) })"></label>
             <label v-if="sources[this[side].source].prompts.length > 1">{{ texts.prompt }}
@@ -60,12 +62,12 @@ export default {
   methods: {
     fill: filled,
     // a place is {source, row, column}; its row counts the source's steps from the first. Without `b` that is the first step.
-    show(sources, a, b = null) {
+    show(sources, a, b = null, mode = "one") {
       this.sources = sources;
       this.a = a;
       this.b = b ?? { ...a, row: this.firstWith(sources[a.source], a.column) };
       this.shown = true;
-      this.mode = "one";
+      this.mode = mode;
       if (!this.$refs.box.open) this.$refs.box.showModal();
       this.changed();
     },
@@ -90,12 +92,22 @@ export default {
     },
     stepOf(place) { return this.sources[place.source].steps[place.row]; },
     has(place) { return !this.sources[place.source].missing.has(`${this.stepOf(place)}/${place.column}`); },
-    address(place) {
+    picture(place) {
       const source = this.sources[place.source];
-      return `${previewAddress(source.run, this.stepOf(place), place.column)}?v=${source.version}`;
+      return (source.address ?? ((step, column) => previewAddress(source.run, step, column)))(this.stepOf(place), place.column);
+    },
+    address(place) { return `${this.picture(place)}?v=${this.sources[place.source].version}`; },
+    stepText(place) {
+      const step = this.stepOf(place);
+      return this.sources[place.source].rowName?.(step) ?? filled(this.texts.step, { step: step.toLocaleString() });
+    },
+    fileName(place) {
+      const source = this.sources[place.source];
+      const step = this.stepOf(place);
+      return source.fileName?.(step, place.column) ?? `${source.run}_${step}_${place.column}.png`;
     },
     short(place) {
-      const step = filled(this.texts.step, { step: this.stepOf(place).toLocaleString() });
+      const step = this.stepText(place);
       return this.sources.length > 1 ? `${this.sources[place.source].label} · ${step}` : step;
     },
     name(place) { return `${this.short(place)}, ${this.sources[place.source].prompts[place.column].text}`; },
@@ -109,8 +121,7 @@ export default {
       this.facts = {};
       if (!this.has(place)) return;
       try {
-        const source = this.sources[place.source];
-        const facts = await ask(`${previewAddress(source.run, this.stepOf(place), place.column)}/facts`);
+        const facts = await ask(`${this.picture(place)}/facts`);
         if (place === this.a) this.facts = facts;
       } catch (error) {
         this.facts = { "!": error.message };

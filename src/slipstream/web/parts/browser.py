@@ -26,8 +26,8 @@ WALL_TEXTS = (
     "no_trigger", "none", "none_running", "none_ended", "prompt", "picture", "checkpoint",
 )  # fmt: skip
 VIEWER_TEXTS = (
-    "title", "mode", "mode_one", "mode_beside", "mode_over", "mode_difference", "gain", "mean", "original", "close",
-    "absent", "cut", "run", "step", "prompt", "keys",
+    "title", "mode", "mode_one", "mode_beside", "mode_over", "mode_difference", "gain", "mean", "original", "download",
+    "close", "absent", "cut", "run", "step", "prompt", "keys",
 )  # fmt: skip
 COMPARE_TEXTS = (
     "title", "align", "by_step", "by_prompt", "size", "size_small", "size_medium", "size_large", "prompt", "step",

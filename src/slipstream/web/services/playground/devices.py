@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
 from slipstream.jobs.devices import Gpu, find_gpus, queue_names
 from slipstream.jobs.job import CPU
@@ -12,11 +10,9 @@ from slipstream.reports.facts import read_object
 from slipstream.runs.layout import RunDir
 from slipstream.runs.lock import is_running
 from slipstream.web.problems import RefusedError
+from slipstream.web.services.queue import queue_of
 from slipstream.web.services.runs import list_runs
 from slipstream.web.settings import StudioSettings
-
-if TYPE_CHECKING:
-    from slipstream.jobs.database import Database
 
 _AUTO = "auto"
 _BUSY_GIB = 1.5
@@ -79,7 +75,7 @@ def _busy(settings: StudioSettings, gpus: tuple[Gpu, ...]) -> dict[str, str]:
         return {}
     from slipstream.jobs.leases import active_jobs
 
-    jobs = active_jobs(_queue_of(settings))
+    jobs = active_jobs(queue_of(settings))
     busy = {job.device: job.name for job in jobs if job.device is not None}
     queued = {job.run_dir for job in jobs}
     for summary in list_runs(settings.runs_dir):
@@ -91,16 +87,3 @@ def _busy(settings: StudioSettings, gpus: tuple[Gpu, ...]) -> dict[str, str]:
         # its manifest does not tell which GPU: those that hold something are taken for it
         busy |= {gpu.queue: run.name for gpu in gpus if gpu.used_gib >= _BUSY_GIB and gpu.queue not in busy}
     return busy
-
-
-@cache
-def _queue_at(url: str) -> Database:
-    from slipstream.jobs.database import open_database
-
-    return open_database(url)
-
-
-def _queue_of(settings: StudioSettings) -> Database:
-    from slipstream.jobs.places import database_url
-
-    return _queue_at(settings.database_url or database_url(settings.home))

@@ -107,6 +107,7 @@ def ask_for(settings: StudioSettings, form: DrawingForm) -> DrawingView:
     if word is None:
         words = (trigger_of(settings.runs_dir, lora, resolve(lora)) for lora in form.loras)
         word = next((one for one in words if one), "")
+    form = form.model_copy(update={"trigger_word": word})
     sheet = sheet_of(form, word, resolve)
     about = {
         "form": form.model_dump(mode="json"), "layout": sheet.layout, "rows": sheet.rows, "columns": sheet.columns,
