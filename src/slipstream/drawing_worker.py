@@ -96,7 +96,11 @@ class Reporter:
         self.progress = replace(self.progress, seconds=self.seconds, **changes)  # type: ignore[arg-type]
         if now or time.monotonic() - self.written >= _WRITE_SECONDS:
             self.written = time.monotonic()
-            write_progress(self.drawing, self.progress)
+            try:
+                write_progress(self.drawing, self.progress)
+            except SlipstreamError:
+                if self.drawing.request.exists():  # else it was deleted meanwhile, and nobody asks any more
+                    raise
 
     def _stop_if_asked(self) -> None:
         if self.drawing.cancel.exists() or not self.drawing.request.exists():

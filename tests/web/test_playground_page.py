@@ -27,6 +27,7 @@ def trained(studio: Served):
     for path in [run.lora, *run.checkpoints.glob("*.safetensors")]:
         shutil.copy(ADAPTER, path)
     yield run
+    shutil.rmtree(run.path)  # the studio is shared
     if (room := room_in(studio.home)).path.is_dir():
         room.leave.touch()
 
