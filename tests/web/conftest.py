@@ -35,8 +35,9 @@ def client(settings: StudioSettings) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A served studio for all tests that need pages; its runs and datasets are shared."""
-    with serving(tmp_path_factory.mktemp("studio")) as found:
+    """A served studio for all tests that need pages; its runs and datasets are shared, and no job of its queue is
+    started."""
+    with serving(tmp_path_factory.mktemp("studio"), "--no-supervise") as found:
         yield found
 
 

@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import schemathesis
 from example_runs import make_run
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase
 from hypothesis.errors import Unsatisfiable
 from pictures import picture
@@ -26,10 +27,11 @@ from slipstream.web.app import make_app
 from slipstream.web.services import child
 from slipstream.web.settings import StudioSettings
 
-EXAMPLES = 4
+EXAMPLES = 2
 DRAWING = "20260101-000000-000000-0000"
 THERE = {
     "name": "0",
+    "job_id": 1,
     "step": 0,
     "prompt": 0,
     "confirm": "0",
@@ -67,6 +69,9 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.
         patch.setattr("slipstream.web.services.captioning_jobs.wake_queue", lambda _: None)
         patch.setattr("slipstream.web.api.datasets.ask_child", lambda *_, **__: {})
         assert child.ask_child([], seconds=1, offline=True) == {}
+        with TestClient(app, base_url="http://localhost") as client:
+            config = {"job": {"name": "a"}, "datasets": [{"path": "0"}]}
+            assert client.post("/api/jobs", json={"config": config}).json()["id"] == THERE["job_id"]
         yield schemathesis.openapi.from_asgi("/api/openapi.json", app, headers={"Host": "localhost"})
 
 
@@ -96,6 +101,7 @@ def try_operation(operation: schemathesis.APIOperation, mode: GenerationMode) ->
     def send(case: schemathesis.Case) -> None:
         if mode is GenerationMode.POSITIVE:  # guessed names are of nothing: here are those of something
             there = {**THERE, "file": "0.png" if "datasets" in case.path else "0.safetensors"}
+            there |= {"name": "cpu"} if "queues" in case.path else {}
             for given in (case.path_parameters, case.query):
                 given.update({name: value for name, value in there.items() if name in (given or {})})
         answer = case.call_and_validate(headers={"Host": "localhost"}, checks=CHECKS)

@@ -56,5 +56,6 @@ def test_language_and_theme_are_kept(page: Page, studio: Served):
     assert back.ok
 
 
-def test_the_first_page_is_there_within_two_seconds(studio: Served):
-    assert studio.seconds_to_start < 6  # on a busy machine; docs/studio.md has the figure of a quiet one
+def test_starting_and_the_first_page_take_two_seconds_of_a_core(studio: Served):
+    # the time of a core, not of a clock: other tests may be at work; docs/studio.md has seconds of a quiet machine
+    assert studio.core_seconds_to_start < 2.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 
 import pytest
 from example_runs import PROMPTS, draw, make_run
@@ -11,6 +12,7 @@ from PIL import Image
 
 from slipstream.runs.lock import worker_lock
 from slipstream.web.services.metric_rows import MetricFiles, after, columns
+from slipstream.web.services.thumbnails import Thumbnails
 
 
 @pytest.fixture
@@ -130,6 +132,16 @@ def test_a_thumbnail_is_made_once_and_anew_when_the_picture_changes(client, sett
     assert len(list((settings.home / "thumbnails").rglob("*.webp"))) == 1
     draw(run, 100, 0, side=96)
     assert Image.open(io.BytesIO(client.get(url).content)).size == (96, 96)
+
+
+def test_old_thumbnails_are_removed_and_made_again(client, settings, run):
+    url = "/api/runs/foxy/previews/100/0/thumbnail?side=128"
+    client.get(url)
+    thumbnails = Thumbnails(settings.home / "thumbnails")
+    now = time.time()
+    assert thumbnails.tidy(now, days=1) == 0
+    assert thumbnails.tidy(now + 2 * 24 * 3600, days=1) == 1
+    assert client.get(url).status_code == 200
 
 
 def test_a_damaged_preview_is_a_problem_and_not_a_failure(client, run):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 from served import TOKEN, Served, serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport={}"
 
 
@@ -97,3 +100,62 @@ def test_pages_load_nothing_from_elsewhere(studio):
 def test_an_upload_to_a_page_is_limited_and_goes_nowhere_without_a_page(studio):
     answer = httpx.post(f"{studio.address}/_nicegui/client/none/upload/1", content=b"x")
     assert answer.status_code in (404, 405)
+
+
+def test_a_served_studio_has_a_supervisor(guarded):
+    until = time.monotonic() + 20
+    while not httpx.get(f"{guarded.address}/api/queues", headers=BEARER).json()["supervised"]:
+        assert time.monotonic() < until, "no supervisor came"
+        time.sleep(0.2)
+
+
+def test_the_api_has_a_reference_without_scripts(studio):
+    reference = httpx.get(f"{studio.address}/api/docs")
+    assert "/api/runs/{name}/metrics" in reference.text
+    assert "<script" not in reference.text
+
+
+def test_only_scripts_that_the_server_wrote_run_in_a_page(studio):
+    pages = [httpx.get(f"{studio.address}{path}", headers={"Accept": "text/html"}) for path in ("/", "/", "/nothing")]
+    nonces = set()
+    for page in pages:
+        policy = page.headers["content-security-policy"]
+        scripts = re.search(r"script-src ([^;]*)", policy)[1]
+        assert "unsafe-inline" not in scripts
+        nonce = re.search(r"'nonce-([\w-]{20,})'", scripts)[1]
+        assert page.text.count("<script") == page.text.count(f'<script nonce="{nonce}"') > 3
+        nonces.add(nonce)
+    assert len(nonces) == len(pages)
+
+
+def test_a_script_that_got_into_a_page_does_not_run(studio, browser):
+    context = browser.new_context(base_url=studio.address)
+    page = context.new_page()
+    page.goto("/settings")
+    page.get_by_role("heading", level=1).wait_for()
+    page.evaluate("""() => {
+        const script = document.createElement('script');
+        script.textContent = 'window.intruder = true';
+        document.body.append(script);
+        document.body.insertAdjacentHTML('beforeend', '<img src="/nothing.png" onerror="window.intruder = true">');
+    }""")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.intruder") is None
+    context.close()
+
+
+def test_a_person_logs_in_and_out_in_a_browser(guarded, browser):
+    context = browser.new_context(base_url=guarded.address)
+    page = context.new_page()
+    page.goto("/settings")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("That is not this studio's token.")
+    page.goto(f"/login?next=/settings#token={TOKEN}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Settings")
+    assert TOKEN not in page.url
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    page.goto("/settings")
+    assert "/login" in page.url
+    context.close()

@@ -309,6 +309,7 @@ AllowHost = Annotated[
 Database = Annotated[
     str | None, typer.Option(help="The queue's database.", show_default="SLIPSTREAM_DATABASE, else SQLite in --home")
 ]
+Supervise = Annotated[bool, typer.Option(help="Start a supervisor for the queue; without, another one works it off.")]
 
 
 @app.command()
@@ -322,13 +323,14 @@ def studio(
     token: Token = None,
     allow_host: AllowHost = None,
     database: Database = None,
+    supervise: Supervise = True,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Open the studio, the web app: datasets, jobs, a queue, live runs, and a playground."""
     from slipstream.cli.studio import StudioOptions, studio_command
 
     names = tuple(allow_host or ())
-    studio_command(StudioOptions(host, port, home, runs, datasets, loras, token, names, database, browser))
+    studio_command(StudioOptions(host, port, home, runs, datasets, loras, token, names, database, supervise, browser))
 
 
 @app.command()
@@ -342,9 +344,10 @@ def serve(
     token: Token = None,
     allow_host: AllowHost = None,
     database: Database = None,
+    supervise: Supervise = True,
 ) -> None:
     """Serve the studio without opening a browser, for a machine without a screen."""
-    studio(host, port, home, runs, datasets, loras, token, allow_host, database, browser=False)
+    studio(host, port, home, runs, datasets, loras, token, allow_host, database, supervise, browser=False)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ class StudioOptions:
     token: str | None
     allowed_hosts: tuple[str, ...]
     database: str | None
+    supervises: bool
     opens_browser: bool
 
 
@@ -67,4 +68,4 @@ def studio_command(options: StudioOptions) -> None:
         if options.opens_browser:
             open_browser(address)
 
-    serve(settings, on_ready=ready)
+    serve(settings, on_ready=ready, supervises=options.supervises)

@@ -10,7 +10,6 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from slipstream.core.errors import ImageError
@@ -204,6 +203,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit greyscale as 8 bits: Pillow's own conversion clips at 255, which leaves a white picture."""
+    import numpy as np  # few pictures need it, and it takes a tenth of a second
+
     grey = (np.clip(np.asarray(image, dtype=np.int64), 0, 65535) + 128) // 257
     return Image.fromarray(grey.astype(np.uint8))
 

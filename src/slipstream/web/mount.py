@@ -6,6 +6,7 @@ import os
 
 from fastapi import FastAPI
 
+from slipstream.web.security.nonces import Nonces
 from slipstream.web.studio import Studio
 
 _SECONDS_TO_RECONNECT = 30.0
@@ -15,11 +16,13 @@ _SECONDS_TO_RECONNECT = 30.0
 def mount_pages(app: FastAPI, studio: Studio) -> None:
     """Register every page and mount NiceGUI at /; routes of the app itself come first."""
     os.environ.setdefault("NICEGUI_STORAGE_PATH", str(studio.settings.home / "nicegui"))
+    from nicegui import app as nicegui_app
     from nicegui import ui
 
     from slipstream.web.pages.all import PAGES
     from slipstream.web.theme import add_theme
 
+    nicegui_app.add_middleware(Nonces)
     add_theme()
     for page in PAGES:
         page.register(studio)

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from slipstream.core.errors import SlipstreamError
+from slipstream.config.errors import SettingsError
+from slipstream.core.errors import DiskFullError, JobError, SlipstreamError, UnknownJobError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -66,10 +67,20 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_fault)
 
 
+def status_of(error: SlipstreamError) -> int:
+    """The HTTP status of an error: 404 nothing of this name, 409 not in this state, 507 a full disk, else 422."""
+    if isinstance(error, RefusedError):
+        return error.status
+    statuses = {UnknownJobError: 404, DiskFullError: 507, JobError: 409}
+    return next((status for kind, status in statuses.items() if isinstance(error, kind)), 422)
+
+
 async def _on_slipstream_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SlipstreamError)
-    status = error.status if isinstance(error, RefusedError) else 422
-    return problem_response(Problem(status=status, message=error.message, where=error.where, fix=error.fix))
+    fix = error.fix
+    if fix is None and isinstance(error, SettingsError):
+        fix = f"see what {error.problems[0].path} takes: GET /api/config/schema."
+    return problem_response(Problem(status=status_of(error), message=error.message, where=error.where, fix=fix))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 import threading
+import time
 import webbrowser
 from collections.abc import Callable
 
@@ -12,13 +13,16 @@ import uvicorn
 
 from slipstream.core.errors import DeviceError
 from slipstream.web.app import make_app
+from slipstream.web.services.queue import keep_supervised
 from slipstream.web.settings import StudioSettings
 
 _SECONDS_TO_CLOSE = 3
 
 
-def serve(settings: StudioSettings, *, on_ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl+C; `on_ready` is told the address once it answers.
+def serve(settings: StudioSettings, *, on_ready: Callable[[str], None], supervises: bool = True) -> None:
+    """Serve until Ctrl+C, with a supervisor for the queue; `on_ready` is told the address once it answers.
+
+    The supervisor is a process of its own and outlives the server, as trainings do.
 
     Raises:
         DeviceError: the address cannot be had.
@@ -26,15 +30,26 @@ def serve(settings: StudioSettings, *, on_ready: Callable[[str], None]) -> None:
     """
     listening = listen(settings.host, settings.port)
     settings = dataclasses.replace(settings, port=listening.getsockname()[1])
+    app = make_app(settings)
     config = uvicorn.Config(
-        make_app(settings), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=_SECONDS_TO_CLOSE, lifespan="on",
     )  # fmt: skip
     address = address_of(settings.host, settings.port)
-    server = _TellingServer(config, lambda: on_ready(address))
+    ended = threading.Event()
+
+    def ready() -> None:
+        on_ready(address)
+        # after the first page can be asked for: starting the supervisor takes a second of a core
+        if supervises:
+            threading.Thread(target=keep_supervised, args=(settings, ended), name="supervised", daemon=True).start()
+        threading.Thread(target=app.state.studio.thumbnails.tidy, args=(time.time(),), name="tidy", daemon=True).start()
+
+    server = _TellingServer(config, ready)
     try:
         server.run(sockets=[listening])
     finally:
+        ended.set()
         listening.close()
 
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from slipstream.web.api import config, dataset_tools, datasets, playground, run_report, runs, settings, system
+from slipstream.web.api import (
+    config,
+    dataset_tools,
+    datasets,
+    jobs,
+    playground,
+    reference,
+    run_report,
+    runs,
+    settings,
+    system,
+)
 
 ROUTERS = (
     runs.router,
     run_report.router,
+    jobs.router,
     config.router,
     datasets.router,
     dataset_tools.router,
     playground.router,
     system.router,
     settings.router,
+    reference.router,
 )

@@ -28,6 +28,7 @@ def frame(studio: Studio, current: str, *, title: str | None = None, wide: bool 
     ui.run_javascript(f"document.documentElement.lang = '{language}'")
     heading = title or say(f"nav.{current}")
     ui.page_title(f"{heading} · Slipstream")
+    ui.link(say("nav.skip"), "#main").classes("s-skip")
     drawer = _navigation(studio, current)
     with ui.header().classes("s-header").props("height-hint=56"):
         ui.button(icon="menu", on_click=drawer.toggle).props(f'flat round aria-label="{say("nav.menu")}"').classes(
@@ -35,10 +36,17 @@ def frame(studio: Studio, current: str, *, title: str | None = None, wide: bool 
         )
         ui.link("slipstream", "/").classes("s-brand").props(f'aria-label="{say("nav.dashboard")}"')
         ui.space()
-    with ui.element("main").classes("s-main s-wide" if wide else "s-main").props('id="main"'):
+        if studio.settings.token is not None:
+            _log_out()
+    with ui.element("main").classes("s-main s-wide" if wide else "s-main").props('id="main" tabindex="-1"'):
         ui.label(heading).classes("s-title").props('role="heading" aria-level="1"')
         with ui.column().classes("s-column") as column:
             yield column
+
+
+def _log_out() -> None:
+    button = ui.button(icon="logout").props(f'flat round aria-label="{say("nav.log_out")}"').tooltip(say("nav.log_out"))
+    button.on("click", js_handler="() => fetch('/logout', {method: 'POST'}).then(() => location.assign('/login'))")
 
 
 def _navigation(studio: Studio, current: str) -> ui.left_drawer:

@@ -5,22 +5,28 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message
 
-PAGE_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        # NiceGUI starts its pages with inline scripts and evaluates handlers that arrive over its websocket
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
+
+def page_policy(scripts: str) -> str:
+    """What a page may load and run: only from the studio itself. `scripts` names inline scripts that may run too."""
+    return "; ".join(
+        (
+            "default-src 'self'",
+            # NiceGUI evaluates handlers that arrive over its websocket
+            f"script-src 'self' 'unsafe-eval' {scripts}".rstrip(),
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "connect-src 'self'",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
     )
-)
+
+
+PAGE_POLICY = page_policy("")
 DOCS = "/api/docs"
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 """For answers that are no pages: even an HTML file among them could run nothing."""

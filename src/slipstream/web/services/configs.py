@@ -72,7 +72,7 @@ class Converted:
     keys: tuple[ConvertedKey, ...]
 
 
-def read_config(given: str | Mapping[str, Any], base_dir: Path) -> RunConfig:
+def read_config(given: Any, base_dir: Path) -> RunConfig:
     """A config from YAML text or plain values; relative paths of datasets start at `base_dir`.
 
     Raises:

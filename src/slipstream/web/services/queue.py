@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slipstream.jobs.database import Database
     from slipstream.jobs.job import Job
 
+_SECONDS_FOR_THE_FIRST_PAGE = 1.0
 _LOCK = threading.Lock()
 _OPEN: dict[str, Database] = {}
 """Open queues by URL: one a process."""
@@ -145,6 +146,8 @@ def _with_config(settings: StudioSettings, job: Job, config_yaml: str) -> None:
 
 def keep_supervised(settings: StudioSettings, ended: threading.Event, seconds: float = 10.0) -> None:
     """See to it that a supervisor lives until the event is set; where one dies, the next is started."""
+    if ended.wait(_SECONDS_FOR_THE_FIRST_PAGE):
+        return
     from slipstream.jobs.service import ensure_supervisor
 
     while True:

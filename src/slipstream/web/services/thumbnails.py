@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -14,6 +15,7 @@ from slipstream.core.hashing import hash_text
 from slipstream.data.images import decode_reduced, read_file
 
 SIDES = (128, 256, 512, 1024)
+KEPT_DAYS = 60
 _QUALITY = 80
 _MAKING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 """Decoded pictures are large: only a few are in memory at a time, however many a page asks for."""
@@ -39,6 +41,19 @@ class Thumbnails:
             with _MAKING:
                 _make(picture, wanted, path)
         return path
+
+    def tidy(self, now: float, days: float = KEPT_DAYS) -> int:
+        """Remove thumbnails that were made more than `days` before `now` (seconds since 1970); returns how many.
+
+        One that is still wanted is made again.
+        """
+        oldest, removed = now - days * 24 * 3600, 0
+        for path in self.folder.glob("*/*"):
+            with contextlib.suppress(OSError):  # somebody else tidies too
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    removed += 1
+        return removed
 
 
 def _name(picture: Path, side: int) -> str:
