@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from example_trainings import something_going_on
 from served import CHROMIUM, Served, serving
 
 TARGET = Path(__file__).parents[2] / "docs/images/studio"
@@ -55,6 +56,18 @@ def check(page: Page) -> None:
     page.wait_for_selector("text=Looking at every picture", state="hidden", timeout=60_000)
 
 
+def look_closely(page: Page) -> None:
+    """Open the newest preview beside the first one."""
+    page.locator(".r-cell").first.click()
+    page.get_by_role("button", name="Side by side").click()
+
+
+def to_pictures(page: Page) -> None:
+    """Scroll down to the pictures of a comparison."""
+    page.locator(".r-wall").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 420)
+
+
 SCREENS = (
     Screen("dashboard", "/"),
     Screen("dashboard_dark", "/", dark=True),
@@ -62,6 +75,15 @@ SCREENS = (
     Screen("newjob", "/new?preset=tiny_demo&dataset=foxy_style", ready=".s-plan-inside"),
     Screen("newjob_dark", "/new?preset=tiny_demo&dataset=foxy_style", dark=True, ready=".s-plan-inside"),
     Screen("newjob_phone", "/new?preset=tiny_demo&dataset=foxy_style", PHONE),
+    Screen("queue", "/queue"),
+    Screen("runs", "/runs"),
+    Screen("run", "/runs/foxy_style", ready=".r-chart-canvas canvas"),
+    Screen("run_dark", "/runs/foxy_now", dark=True, ready=".r-chart-canvas canvas"),
+    Screen("run_phone", "/runs/foxy_now", PHONE, ready=".r-chart-canvas canvas"),
+    Screen("run_previews", "/runs/foxy_style?tab=previews", ready=".r-cell img"),
+    Screen("run_viewer", "/runs/foxy_style?tab=previews", ready=".r-cell img", act=look_closely),
+    Screen("compare", "/compare?runs=foxy_style,foxy_rank_4", ready=".r-cell img"),
+    Screen("compare_dark", "/compare?runs=foxy_style,foxy_rank_4", dark=True, ready=".r-cell img", act=to_pictures),
     Screen("datasets", "/datasets"),
     Screen("datasets_one", "/datasets/foxy_style"),
     Screen("datasets_one_dark", "/datasets/foxy_style", dark=True),
@@ -105,8 +127,9 @@ def main(names: list[str]) -> None:
         for name in ("foxy_style", "robot_character"):
             shutil.copytree(EXAMPLES / name, served.datasets / name)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for screen in chosen(names):
-            (TARGET / f"{screen.name}.webp").write_bytes(take(browser, served, screen))
+        with something_going_on(served.runs, served.home):
+            for screen in chosen(names):
+                (TARGET / f"{screen.name}.webp").write_bytes(take(browser, served, screen))
     total = sum(path.stat().st_size for path in TARGET.glob("*.webp"))
     print(f"{len(list(TARGET.glob('*.webp')))} pictures, {total / 1e6:.2f} MB in {TARGET}")
     assert total < _MOST_BYTES, "the set is too large for the checkout"
