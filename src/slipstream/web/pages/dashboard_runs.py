@@ -65,12 +65,14 @@ class RunsNow:
                 self.queue = ui.label().classes("s-note").props('role="status"')
             ui.link(say("queue.open"), "/queue").classes("r-link")
         self.recent_box = ui.element("div").classes("r-stack")
-        await self.look()
+        # a studio that was just started has not loaded the database's library yet: its first page does not wait for it
+        await self.look(with_queue=False)
+        ui.timer(0, self.look, once=True)
         while_visible(_SECONDS, self.look)
 
-    async def look(self) -> None:
+    async def look(self, *, with_queue: bool = True) -> None:
         """Show what there is now."""
-        now = await asyncio.to_thread(self._find)
+        now = await asyncio.to_thread(self._find, with_queue)
         self.queue.set_text(_queue_text(now.queue))
         active = [look.detail.summary.name for look, _ in now.active]
         recent = [one.summary.name for one in now.recent]
@@ -82,13 +84,8 @@ class RunsNow:
         for one in now.recent:
             self.rows[one.summary.name].show(one)
 
-    def _find(self) -> _Now:
-        from slipstream.web.services.queue_board import count
-
-        try:
-            waiting: Counts | str = count(queue_of(self.studio.settings))
-        except SlipstreamError as error:
-            waiting = error.message
+    def _find(self, with_queue: bool) -> _Now:
+        waiting = self._count() if with_queue else ""
         runs_dir = self.studio.settings.runs_dir
         everything = list_runs(runs_dir)
         running = sorted((one for one in everything if one.state == "running"), key=lambda one: one.name)
@@ -99,6 +96,14 @@ class RunsNow:
         cards = self.cards.of(runs_dir, running)
         active = tuple((looks[one.summary.name], one) for one in cards)
         return _Now(waiting, active, tuple(self.cards.of(runs_dir, rest)))
+
+    def _count(self) -> Counts | str:
+        from slipstream.web.services.queue_board import count
+
+        try:
+            return count(queue_of(self.studio.settings))
+        except SlipstreamError as error:
+            return error.message
 
     def _rebuild(self, now: _Now) -> None:
         self.shown = True
