@@ -83,7 +83,9 @@ def _checkpoint_row(studio: Studio, run: RunDir, one: Checkpoint, refresh: Any) 
             ui.label(one.file).classes("s-mono s-note")
             ui.label(f"{one.size_bytes / _MIB:.1f} MiB · {ago(time.time() - one.changed)}").classes("s-note")
         address = f"/api/runs/{quote(run.name, safe='')}/checkpoints/{quote(one.file, safe='')}"
-        with ui.element("a").props(f'href="{address}" download').classes("r-button"):
+        link = ui.element("a").props(f'href="{address}" download').classes("r-button")
+        link.props["aria-label"] = f"{say('run.download')} {one.file}"
+        with link:
             ui.icon("download").props('aria-hidden="true"')
             ui.label(say("run.download"))
         _checkpoint_menu(studio, run, one, refresh)
