@@ -19,11 +19,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from example_runs import make_run
 from example_trainings import something_going_on
 from served import CHROMIUM, Served, serving
 
 TARGET = Path(__file__).parents[2] / "docs/images/studio"
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ADAPTER = Path(__file__).parents[2] / "src/slipstream/tiny/adapters/training_adapter_v1.safetensors"
 WIDE, PHONE = (1280, 800), (390, 844)
 _QUALITY = 62
 _SETTLED_MS = 800
@@ -68,6 +70,24 @@ def to_pictures(page: Page) -> None:
     page.mouse.wheel(0, 420)
 
 
+def draw(page: Page) -> None:
+    """Draw with and without a LoRA, then a grid."""
+    page.get_by_role("textbox", name="Prompt").fill("a noto emoji of fox")
+    page.get_by_role("spinbutton", name="Pictures").fill("2")
+    page.locator(".p-draw-button").click()
+    page.wait_for_selector(".p-split", timeout=60_000)
+    page.get_by_role("switch", name="Grid").click()
+    page.get_by_label("Values, between commas").fill("0, 0.5, 1, 1.5")
+    page.locator(".p-draw-button").click()
+    page.wait_for_function("document.querySelectorAll('.p-grid img').length === 12", timeout=60_000)
+    page.locator(".p-form").evaluate("form => form.scrollTo(0, 0)")
+
+
+def enlarge(page: Page) -> None:
+    """Open a pair at full size."""
+    page.get_by_role("button", name="Enlarge").first.click()
+
+
 SCREENS = (
     Screen("dashboard", "/"),
     Screen("dashboard_dark", "/", dark=True),
@@ -84,6 +104,10 @@ SCREENS = (
     Screen("run_viewer", "/runs/foxy_style?tab=previews", ready=".r-cell img", act=look_closely),
     Screen("compare", "/compare?runs=foxy_style,foxy_rank_4", ready=".r-cell img"),
     Screen("compare_dark", "/compare?runs=foxy_style,foxy_rank_4", dark=True, ready=".r-cell img", act=to_pictures),
+    Screen("playground", "/playground?run=fox_emoji", act=draw),
+    Screen("playground_dark", "/playground?run=fox_emoji", dark=True),
+    Screen("playground_phone", "/playground?run=fox_emoji", PHONE),
+    Screen("playground_viewer", "/playground?run=fox_emoji", act=enlarge),
     Screen("datasets", "/datasets"),
     Screen("datasets_one", "/datasets/foxy_style"),
     Screen("datasets_one_dark", "/datasets/foxy_style", dark=True),
@@ -92,6 +116,13 @@ SCREENS = (
     Screen("datasets_check", "/datasets/robot_character", act=check),
     Screen("settings", "/settings"),
 )
+
+
+def example_run(runs: Path) -> None:
+    """A run whose LoRAs are one that shows: the tiny family's training adapter."""
+    run = make_run(runs, "fox_emoji", prompts=("a [trigger] emoji of fox",))
+    for path in [run.lora, *run.checkpoints.glob("*.safetensors")]:
+        shutil.copy(ADAPTER, path)
 
 
 def take(browser: Browser, served: Served, screen: Screen) -> bytes:
@@ -126,6 +157,7 @@ def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as base, serving(Path(base)) as served, sync_playwright() as playwright:
         for name in ("foxy_style", "robot_character"):
             shutil.copytree(EXAMPLES / name, served.datasets / name)
+        example_run(served.runs)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with something_going_on(served.runs, served.home):
             for screen in chosen(names):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,8 @@ from slipstream.core.file_lock import hold
 from slipstream.drawings.room import Drawing, Room, take
 
 State = Literal["waiting", "drawing", "finished", "stopped", "failed"]
+PATIENCE_SECONDS = 60.0
+"""How long a process has to end when its device is wanted."""
 _Value = TypeVar("_Value", "DrawingProgress", "Process")
 
 
@@ -99,6 +104,23 @@ def cancel(room: Room, drawing: Drawing) -> None:
         write_progress(drawing, DrawingProgress("stopped"))
     else:
         drawing.cancel.touch()
+
+
+def make_room(room: Room, device: str) -> bool:
+    """Ask a process that draws on that device to end after its step, and end one that does not within a minute; returns
+    whether the device is free of it. What it was drawing waits again."""
+    process = living_process(room)
+    if process is None or process.device != device:
+        return True
+    try:
+        asked = room.leave.stat().st_mtime
+    except OSError:
+        room.leave.touch()
+        return False
+    if time.time() - max(asked, process.started) > PATIENCE_SECONDS and is_alive(room):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+    return False
 
 
 _NEVER_BEGUN = "the drawing process ended as it began this\n  fix: ask for it again."

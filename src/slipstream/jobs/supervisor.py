@@ -21,10 +21,13 @@ from typing import Any, Literal
 from sqlalchemy.exc import DBAPIError
 
 from slipstream.core.errors import RunBusyError, SlipstreamError
+from slipstream.drawings.progress import make_room
+from slipstream.drawings.room import room_in
 from slipstream.jobs import leases
 from slipstream.jobs.begin import WORKERS, begin
 from slipstream.jobs.database import Database, is_passing
 from slipstream.jobs.job import ACTIVE, CPU, ENDED, Job
+from slipstream.jobs.places import home_dir
 from slipstream.jobs.reconcile import Verdict, judge, look
 from slipstream.launch.local import LocalWorker
 from slipstream.launch.processes import kill_attempt
@@ -34,6 +37,7 @@ from slipstream.runs.lock import is_running
 from slipstream.runs.progress import read_progress, write_progress
 
 log = logging.getLogger(__name__)
+_DRAWN_ON = "waits: the playground is giving its GPU back"
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,12 @@ def _start_next(supervisor: Supervisor, device: str) -> bool:
 
 def _begin(supervisor: Supervisor, job: Job) -> None:
     supervisor.waiting.discard(job.id)
+    if job.device not in (None, CPU) and not make_room(room_in(home_dir()), job.device):
+        supervisor.waiting.add(job.id)
+        leases.note(supervisor.db, job, supervisor.owner, _DRAWN_ON)
+        return
+    if job.message == _DRAWN_ON:
+        leases.note(supervisor.db, job, supervisor.owner, "")
     try:
         worker = begin(job, lambda: leases.still_owned(supervisor.db, job, supervisor.owner), supervisor.workers)
     except RunBusyError:

@@ -28,6 +28,10 @@ from slipstream.web.settings import StudioSettings
 from slipstream.web.studio import Studio
 
 
+_TO_THE_PICTURES = "if (innerWidth < 1080) document.querySelector('.p-drawn').scrollIntoView({block: 'start'})"
+"""Where the form is above the pictures, not beside them."""
+
+
 def register(studio: Studio) -> None:
     """Declare the page."""
 
@@ -66,6 +70,7 @@ def _build(desk: Desk) -> None:
         with told():
             view = await asyncio.to_thread(lambda: ask_for(desk.settings, as_form(desk.state)))
             gallery.look(view.id)
+            ui.run_javascript(_TO_THE_PICTURES)
 
     @ui.refreshable
     def form() -> None:
