@@ -27,7 +27,6 @@ from slipstream.web.services.playground.loras import files_in, runs_with_loras
 from slipstream.web.settings import StudioSettings
 from slipstream.web.studio import Studio
 
-
 _TO_THE_PICTURES = "if (innerWidth < 1080) document.querySelector('.p-drawn').scrollIntoView({block: 'start'})"
 """Where the form is above the pictures, not beside them."""
 
