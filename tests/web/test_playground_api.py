@@ -14,8 +14,12 @@ from slipstream.core.file_lock import hold
 from slipstream.drawings.progress import DrawingProgress, Process, write_process, write_progress
 from slipstream.drawings.request import DrawingRequest, LoraUse, read_request
 from slipstream.drawings.room import Drawing, Room, room_in, take, waiting
+from slipstream.jobs import leases, store
 from slipstream.jobs.devices import Gpu
+from slipstream.jobs.job import NewJob
+from slipstream.runs.lock import worker_lock
 from slipstream.web.services.playground import devices, drawings
+from slipstream.web.services.queue import queue_of
 from slipstream.web.settings import StudioSettings
 
 PLAIN = {"model": "tiny/turbo", "prompt": "a fox", "width": 64, "height": 64, "seed": 5}
@@ -217,14 +221,24 @@ def test_a_process_that_died_is_said_and_a_living_one_is_asked_to_leave(client: 
 def test_a_gpu_on_which_something_is_trained_is_left_alone(
     client: TestClient, room: Room, settings: StudioSettings, monkeypatch: pytest.MonkeyPatch
 ):
-    gpus = tuple(Gpu(number, f"GPU-{number}", "H100", 80.0, 0.5, 0.0, 40.0, 70.0) for number in range(2))
-    monkeypatch.setattr(devices, "find_gpus", lambda: gpus)
+    gpus = [Gpu(number, f"GPU-{number}", "H100", 80.0, 0.5, 0.0, 40.0, 70.0) for number in range(2)]
+    monkeypatch.setattr(devices, "find_gpus", lambda: tuple(gpus))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    busy: dict[str, str] = {"gpu:0": "anna"}
-    monkeypatch.setattr(devices, "_busy", lambda *_: busy)
+    db = queue_of(settings)
+    store.add(db, NewJob("anna", settings.runs_dir / "anna", queue="gpu:0"))
+    assert asked(client, room).device == "gpu:0"
+    assert leases.claim(db, "gpu:0", takes_any=False, owner="me", lease_seconds=60) is not None
     assert asked(client, room).device == "gpu:1"
     assert asked(client, room, device="cpu").device == "cpu"
     assert "'anna' is being trained on gpu:0" in refused(client, 409, device="gpu:0")
-    busy["gpu:1"] = "bert"
-    assert "'anna' is being trained on gpu:0" in refused(client, 409)
-    assert asked(client, room, share_gpu=True).device == "gpu:0"
+    bert = make_run(settings.runs_dir, "bert", state="running")
+    with worker_lock(bert):
+        assert asked(client, room).device == "gpu:1"  # it holds nothing there: it trains elsewhere, or not yet
+        gpus[1] = dataclasses.replace(gpus[1], used_gib=20.0)
+        assert "'anna' is being trained on gpu:0" in refused(client, 409)
+        assert "'bert' is being trained on gpu:1" in refused(client, 409, device="gpu:1")
+        assert asked(client, room, share_gpu=True).device == "gpu:0"
+        bert.manifest.write_text('{"device": "device: CPU, 2 threads (auto)"}')
+        assert asked(client, room).device == "gpu:1"
+    bert.manifest.write_text("{}")
+    assert asked(client, room).device == "gpu:1"
