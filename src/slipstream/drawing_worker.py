@@ -122,7 +122,7 @@ class Artist:
         """Draw what waits until there has been nothing for long; returns the device that another process shall go on
         on, None where nothing waits or the device is wanted by others."""
         asked = time.monotonic()
-        while not self.room.leave.exists():
+        while not self.room.leave.exists() and self.room.path.is_dir():
             drawing = next(iter(waiting(self.room)), None)
             if drawing is not None:
                 device = _device_of(drawing)
@@ -204,7 +204,7 @@ def serve(room: Room, device: str, idle_seconds: float) -> int:
             successor = Artist(room, me, idle_seconds).work()
         except _Stop:
             return 0
-        left = room.leave.exists()
+        left = room.leave.exists() or not room.path.is_dir()
     # whoever asked just now saw the room taken: what waits by now has to be begun from here
     late = next(iter(waiting(room)), None)
     if successor is None and late is not None and not left:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -85,6 +87,15 @@ def test_what_was_asked_for_as_it_went_is_begun_by_the_next(room: Room, drawn: l
     room.path.mkdir()
     drawing_worker.serve(room, "cpu", idle_seconds=0)
     assert drawn == ["start cpu"]
+
+
+def test_it_ends_with_its_folder(room: Room, drawn: list[str]):
+    room.path.mkdir()
+    timer = threading.Timer(0.2, shutil.rmtree, [room.path])
+    timer.start()
+    assert drawing_worker.serve(room, "cpu", idle_seconds=60) == 0
+    assert drawn == []
+    assert not room.path.exists()
 
 
 def test_a_room_has_one_process(room: Room):
