@@ -52,7 +52,7 @@ def serving(base: Path, *options: str, env: dict[str, str] | None = None) -> Ite
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1", "SLIPSTREAM_DRAWING_IDLE_SECONDS": "30", **(env or {})},
+        env={**os.environ, **own, **(env or {})},
     )  # fmt: skip
     try:
         assert process.stdout is not None
