@@ -50,6 +50,7 @@ def serving(base: Path, *options: str, env: dict[str, str] | None = None) -> Ite
         sys.executable, "-m", "slipstream.cli.app", "serve", "--port", "0", "--home", str(base / "home"),
         "--runs", str(base / "runs"), "--datasets", str(base / "datasets"), *options,
     ]  # fmt: skip
+    own = {"COLUMNS": "200", "PYTHONUNBUFFERED": "1", "SLIPSTREAM_DRAWING_IDLE_SECONDS": "30"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, **own, **(env or {})},
