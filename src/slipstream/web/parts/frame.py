@@ -38,7 +38,7 @@ def frame(studio: Studio, current: str, *, title: str | None = None, wide: bool 
         ui.space()
         if studio.settings.token is not None:
             _log_out()
-    with ui.element("main").classes("s-main s-wide" if wide else "s-main").props('id="main" tabindex="-1"'):
+    with ui.element("div").classes("s-main s-wide" if wide else "s-main").props('id="main" tabindex="-1"'):
         ui.label(heading).classes("s-title").props('role="heading" aria-level="1"')
         with ui.column().classes("s-column") as column:
             yield column
