@@ -105,8 +105,8 @@ def timed(training: RandomTraining, side: int, options: argparse.Namespace, *, g
             wait(device)
             if number >= options.warm_ups:
                 times.append((time.perf_counter() - started) * 1000)
-            if streamed is not None and streamed.ring is not None:  # a replayed graph copies without being counted
-                copies = max(copies, streamed.ring.num_copies - before)
+            if streamed is not None and streamed.ring is not None and streamed.ring.num_copies > before:
+                copies = streamed.ring.num_copies - before  # a replayed graph copies without being counted
     offloading = training.setting.offloading
     of_block = offloading.num_bytes / max(1, len(offloading.streaming.blocks))
     found: dict[str, Any] = {

@@ -98,7 +98,7 @@ def test_every_error_is_caught_by_its_root():
     from slipstream.core import errors
 
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(classes) == 12
+    assert len(classes) == 15
     assert all(issubclass(value, SlipstreamError) for value in classes)
     assert issubclass(DiskFullError, RunError)
 

@@ -203,5 +203,6 @@ def test_sample_draws_with_a_lora(product: Product) -> None:
         "--height", "64", "--out", "pictures",
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert "40 of 40 modules matched, weight 0.8" in result.out
+    assert "small.safetensors: 40 of 40 modules matched" in result.out
+    assert "small.safetensors: weight 0.8" in result.out
     assert Image.open(product.folder / "pictures/0000.png").size == (64, 64)
