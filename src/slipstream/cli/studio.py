@@ -30,17 +30,12 @@ class StudioOptions:
 
 def studio_command(options: StudioOptions) -> None:
     """Serve the studio until Ctrl+C."""
+    from slipstream.jobs.places import DATABASE_VARIABLE, home_dir
     from slipstream.web.security.secrets import make_private, require_strong, stored_token
     from slipstream.web.serve import open_browser, serve
-    from slipstream.web.settings import (
-        DATABASE_VARIABLE,
-        TOKEN_VARIABLE,
-        StudioSettings,
-        default_home,
-        is_loopback,
-    )
+    from slipstream.web.settings import TOKEN_VARIABLE, StudioSettings, is_loopback
 
-    home = (options.home or default_home()).expanduser().resolve()
+    home = (options.home or home_dir()).expanduser().resolve()
     make_private(home)
     token = options.token or os.environ.get(TOKEN_VARIABLE)
     if token is not None:

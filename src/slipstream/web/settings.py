@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipstream.core.errors import ConfigError
 
-HOME_VARIABLE = "SLIPSTREAM_HOME"
 TOKEN_VARIABLE = "SLIPSTREAM_TOKEN"
-DATABASE_VARIABLE = "SLIPSTREAM_DATABASE"
 DEFAULT_PORT = 8420
 _MIB = 1024**2
 
@@ -86,8 +83,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def default_home() -> Path:
-    """`SLIPSTREAM_HOME`, else `~/.slipstream`."""
-    return Path(os.environ.get(HOME_VARIABLE) or "~/.slipstream").expanduser()

@@ -16,7 +16,7 @@ from slipstream.web.problems import RefusedError, missing
 from slipstream.web.services.dataset_masks import mask_of, masks_folder
 from slipstream.web.services.dataset_notes import HIDDEN, hidden_folder
 from slipstream.web.services.datasets import CAPTION_ENDING, find_picture
-from slipstream.web.services.places import below
+from slipstream.web.services.places import below, new_folder
 
 _FILES, _MASKS = "files", "masks"
 
@@ -124,19 +124,8 @@ def _is_picture(path: Path) -> bool:
 
 def _fresh(folder: Path) -> Path:
     """A folder for what is removed now."""
-    root = hidden_folder(folder) / "trash"
     stamp = time.strftime("%Y%m%d_%H%M%S")
-    number = 0
-    while True:
-        target = root / f"{stamp}_{number:03d}"
-        try:
-            target.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise RunError(f"cannot remove: {error}", where=str(target), fix="check its permissions.") from error
-        else:
-            return target
+    return new_folder(hidden_folder(folder) / "trash", lambda number: f"{stamp}_{number:03d}")
 
 
 def _literal(stem: str) -> str:

@@ -13,7 +13,7 @@ from slipstream.data.captions import caption_path, read_caption
 from slipstream.data.images import EXTENSIONS
 from slipstream.data.listing import list_files
 from slipstream.web.problems import RefusedError, missing
-from slipstream.web.services.places import below, child, require_plain_name
+from slipstream.web.services.places import below, child, new_folder, require_plain_name
 
 CAPTION_ENDING = "txt"
 LONGEST_CAPTION = 20_000
@@ -235,17 +235,7 @@ def remove_dataset(datasets_dir: Path, name: str) -> None:
 def _aside(datasets_dir: Path, name: str) -> Path:
     """A fresh folder for what is removed now."""
     stamp = time.strftime("%Y%m%d_%H%M%S")
-    number = 0
-    while True:
-        target = datasets_dir / REMOVED / f"{name}_{stamp}{f'_{number}' if number else ''}"
-        try:
-            target.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise RunError(f"cannot remove: {error}", where=str(target), fix="check its permissions.") from error
-        else:
-            return target
+    return new_folder(datasets_dir / REMOVED, lambda number: f"{name}_{stamp}{f'_{number}' if number else ''}")
 
 
 def _move(path: Path, target: Path) -> None:

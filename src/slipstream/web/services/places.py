@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from slipstream.core.errors import RunError
 from slipstream.web.problems import RefusedError, missing
 
 _LONGEST_NAME = 120
@@ -79,3 +81,22 @@ def _inside(root: Path, path: Path, what: str) -> Path:
             f"{what} of this name", where=path.name, fix="links that lead out of the folder are not followed."
         )
     return resolved
+
+
+def new_folder(root: Path, name: Callable[[int], str]) -> Path:
+    """A folder of its own for what is removed: the first of these names, counted from 0, that nobody has yet.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    number = 0
+    while True:
+        target = root / name(number)
+        try:
+            target.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise RunError(f"cannot remove: {error}", where=str(target), fix="check its permissions.") from error
+        else:
+            return target
