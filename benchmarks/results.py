@@ -22,6 +22,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "optimizer", "size",
     ),
     "memory.json": ("device", "cap_gib", "resolution", "settings", "size"),
+    "memory_random.json": ("device", "cap_gib", "resolution", "settings", "size"),
+    "streaming.json": ("device", "mode", "percent", "resolution", "graphs", "size", "batch", "rank", "checkpointing"),
     "product_run.json": ("device", "mode", "checkpointing", "resolutions", "batch", "rank", "optimizer", "size"),
     "quantization_accuracy.json": ("device", "model", "resolution", "weights", "products", "adapter"),
 }  # fmt: skip
