@@ -37,10 +37,11 @@ _UNPACK_SECONDS = {"float8": 0.036, "int8": 0.024, "nf4": 0.043}
 """All weights of the 6B made bf16 once."""
 _TRANSPOSE_SECONDS = 0.007
 """All float8 codes of the 6B transposed once."""
-_STREAMING = 1.1
-"""What streaming costs where it is hidden behind the computation."""
-_LAUNCH_SECONDS, _STREAM_LAUNCH_SECONDS = 0.19, 0.06
-"""Launches of all blocks where no CUDA graph makes them, and what copies add to them: of the host, not of the GPU."""
+_STREAMING = 1.2
+"""What copies beside computing add to the time of either: both read the same memory."""
+_LAUNCH_SECONDS, _STREAM_LAUNCH_SECONDS = {False: 0.09, True: 0.15}, 0.06
+"""Launches of all blocks where no CUDA graph makes them (True: float8, which packs what it multiplies), and what copies
+add to them: of the host, not of the GPU; one host took 0.14 s for float8, another 0.19."""
 _LAUNCHED_AGAIN: dict[Level, float] = {"everything": 0.0, "lean": 0.02, "outputs": 0.15, "input": 0.35}
 """What making a block's values again adds to its launches."""
 _REFERENCE_PACKABLE = 6.0e9
@@ -92,10 +93,15 @@ def step_seconds(
         seconds += _UNPACK_SECONDS.get(work.packed or "", 0.0) * size * scale * (3 if runs_again else 2)
     if work.transposes:
         seconds += _TRANSPOSE_SECONDS * size * scale
-    if work.fused and not work.graphs:
-        launched = 1 + sum(_LAUNCHED_AGAIN[level] for level in levels) / len(levels)
-        launches = _LAUNCH_SECONDS * launched + _STREAM_LAUNCH_SECONDS * work.share_streamed
-        seconds = max(seconds, launches * min(1.0, sizes.num_blocks / 30))
-    if not work.streamed:
+    if work.streamed:
+        seconds = _streaming_seconds(computed / 3, seconds - computed / 3, work.streamed / (pcie_gbps * 1e9))
+    if work.graphs or not work.fused:
         return seconds
-    return max(_STREAMING * seconds if work.graphs else seconds, work.streamed / (pcie_gbps * 1e9))
+    launched = 1 + sum(_LAUNCHED_AGAIN[level] for level in levels) / len(levels)
+    launches = _LAUNCH_SECONDS[work.float8] * launched + _STREAM_LAUNCH_SECONDS * work.share_streamed
+    return max(seconds, launches * min(1.0, sizes.num_blocks / 30))
+
+
+def _streaming_seconds(forward: float, backward: float, copies: float) -> float:
+    """Either pass takes as long as the slower of computing and of its half of the copies."""
+    return _STREAMING * (max(forward, copies / 2) + max(backward, copies / 2))
