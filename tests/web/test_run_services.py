@@ -8,10 +8,11 @@ from urllib.parse import unquote
 import pytest
 from example_runs import as_if, draw, make_run
 
+from slipstream.config.differences import ABSENT, differences, flattened
 from slipstream.runs.lock import worker_lock
 from slipstream.web.parts.run_state import pace_text, share_done, spark_points
 from slipstream.web.services.comparison import MOST, Item, address_of, existing, figures, read_items
-from slipstream.web.services.config_differences import ABSENT, differences, flattened, from_defaults, several
+from slipstream.web.services.config_differences import from_defaults, several
 from slipstream.web.services.metric_rows import MetricFiles
 from slipstream.web.services.run_cards import Pages, RunCards, chosen_runs, page_of, spark
 from slipstream.web.services.run_facts import run_facts

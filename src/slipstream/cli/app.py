@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from slipstream.cli import experiment_app
 from slipstream.cli.queue_app import queue_app
 from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import SlipstreamError
@@ -233,6 +234,10 @@ def caption(
         parse_overwrite(overwrite), max_tokens, batch_size, device=device, dtype=dtype,
     )  # fmt: skip
     raise typer.Exit(caption_command(request))
+
+
+app.command()(experiment_app.ab)
+app.command()(experiment_app.compare)
 
 
 @dataset_app.command("check")

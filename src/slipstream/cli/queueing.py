@@ -25,7 +25,8 @@ _COLOURS = {"running": "green", "failed": "red", "finished": "bold green", "paus
 
 
 @contextmanager
-def _opened() -> Iterator[Database]:
+def opened_queue() -> Iterator[Database]:
+    """The queue, open for the length of a block."""
     db = open_database()
     try:
         yield db
@@ -36,8 +37,8 @@ def _opened() -> Iterator[Database]:
 def add_command(source: Path, overrides: list[str], *, queue: str | None, paused: bool, resumes: int) -> None:
     """Hand in a config or a run, and see to it that a supervisor lives."""
     new = _new_job(source, overrides, queue=queue, paused=paused, resumes=resumes)
-    _require_device(new.queue)
-    with _opened() as db:
+    require_device(new.queue)
+    with opened_queue() as db:
         job = store.add(db, new)
     out.print(f"[bold]job {job.id}[/bold]  {escape(job.name)}, {job.state} for {job.queue}: {escape(str(job.run_dir))}")
     if ensure_supervisor():
@@ -58,7 +59,7 @@ def _new_job(source: Path, overrides: list[str], *, queue: str | None, paused: b
     return training_jobs.training_job(config, queue=queue, paused=paused, max_resumes=resumes)
 
 
-def _require_device(queue: str) -> None:
+def require_device(queue: str) -> None:
     """A queue that no device of this machine serves would keep its jobs for ever."""
     names = queue_names(find_gpus())
     if queue != ANY and queue not in names:
@@ -67,7 +68,7 @@ def _require_device(queue: str) -> None:
 
 def list_command(*, everything: bool, as_json: bool) -> None:
     """A table of the jobs, in the queue's order."""
-    with _opened() as db:
+    with opened_queue() as db:
         jobs = store.list_jobs(db, states=() if everything else (*ACTIVE, *WAITING), limit=store.MAX_PAGE).jobs
         paused = store.paused_queues(db)
     if as_json:
@@ -102,7 +103,7 @@ def _table(jobs: tuple[Job, ...]) -> Table:
 
 def stop_command(job_id: int, *, now: bool) -> None:
     """Ask the job's worker to save and stop, or kill it."""
-    with _opened() as db:
+    with opened_queue() as db:
         job = control.kill(db, job_id) if now else control.stop(db, job_id)
     _tell(job)
     ensure_supervisor()
@@ -110,7 +111,7 @@ def stop_command(job_id: int, *, now: bool) -> None:
 
 def pause_command(job_or_queue: str) -> None:
     """Pause a job, or a queue."""
-    with _opened() as db:
+    with opened_queue() as db:
         if job_or_queue.isdigit():
             _tell(control.pause(db, int(job_or_queue)))
             return
@@ -120,7 +121,7 @@ def pause_command(job_or_queue: str) -> None:
 
 def resume_command(job_or_queue: str) -> None:
     """Resume a job, or a queue."""
-    with _opened() as db:
+    with opened_queue() as db:
         if job_or_queue.isdigit():
             _tell(control.resume(db, int(job_or_queue)))
         else:
@@ -140,7 +141,7 @@ def move_command(job_id: int, *, before: int | None, after: int | None, front: b
     """Change a waiting job's place."""
     if sum((before is not None, after is not None, front, back)) != 1:
         raise JobError("where to?", where="queue move", fix="give one of --before JOB, --after JOB, --front, --back.")
-    with _opened() as db:
+    with opened_queue() as db:
         if front or back:
             control.move(db, job_id, to="front" if front else "back")
         else:
@@ -150,7 +151,7 @@ def move_command(job_id: int, *, before: int | None, after: int | None, front: b
 
 def requeue_command(job_id: int, overrides: list[str], *, front: bool) -> None:
     """Put a job that has ended back, with settings over its own."""
-    with _opened() as db:
+    with opened_queue() as db:
         config_yaml = None
         if overrides:
             job = store.get(db, job_id)
@@ -162,7 +163,7 @@ def requeue_command(job_id: int, overrides: list[str], *, front: bool) -> None:
 
 def remove_command(job_id: int, *, files: bool) -> None:
     """Take a job out of the list, and its run folder from the disk if asked."""
-    with _opened() as db:
+    with opened_queue() as db:
         job = store.get(db, job_id)
         store.delete_job(db, job_id, files=files)
     rest = "deleted" if files else "stays"

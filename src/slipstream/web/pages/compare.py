@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nicegui import ui
 
+from slipstream.config.differences import Difference
 from slipstream.reports.facts import duration
 from slipstream.runs.layout import RunDir
 from slipstream.web.pages.page import Page
@@ -19,7 +20,7 @@ from slipstream.web.parts.run_row import run_address
 from slipstream.web.parts.run_state import loss_text, pace_text, state_text
 from slipstream.web.parts.say import say
 from slipstream.web.services.comparison import MOST, Compared, Item, address_of, existing, figures, read_items
-from slipstream.web.services.config_differences import Difference, several
+from slipstream.web.services.config_differences import several
 from slipstream.web.services.run_look import look_at_run
 from slipstream.web.services.runs import list_runs
 from slipstream.web.studio import Studio
