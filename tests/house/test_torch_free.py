@@ -10,7 +10,7 @@ import slipstream
 
 SOURCE = Path(slipstream.__file__).parent
 HEAVY = ("torch", "diffusers", "transformers", "bitsandbytes", "tensorboard")
-LIGHT_ROOMS = ("cli", "web", "jobs", "launch", "workflows", "reports", "runs", "config", "core")
+LIGHT_ROOMS = ("cli", "web", "experiments", "jobs", "launch", "workflows", "reports", "runs", "config", "core")
 RUN_BY_ALEMBIC = "env.py"
 """Runs only while alembic calls it."""
 DOORS = ["slipstream.cli.app", "slipstream.worker"]

@@ -22,7 +22,7 @@ _PLAIN_EVERY_SECONDS = 10.0
 
 
 class ExperimentView:
-    """Shows an experiment as a live table, where there is no terminal as a line now and then, with `quiet` not at all."""
+    """Shows an experiment as a live table, without a terminal as a line now and then, with `quiet` not at all."""
 
     def __init__(self, labels: Sequence[str], *, quiet: bool) -> None:
         self._labels = labels
