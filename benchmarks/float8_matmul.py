@@ -5,8 +5,7 @@
 Candidates: `bf16` (torch, the low-rank term inside the product: the joint matrix of the fused linears), `torch`
 (`torch._scaled_mm` by rows, the term in a second pass), `torch, no term` (the same without it), `torch, term in K`
 (high and low float8 codes of the term as further columns of the product) and the Triton kernels with several tiles. A
-candidate that fails is listed with its error, and the others go on; those with loading warps come last, at all shapes.
-The file is written after every number of rows.
+candidate that fails is listed with its error, and the others go on. The file is written after every number of rows.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from torch import Tensor
 
 from slipstream.core.atomic import write_json
 from slipstream.kernels.float8 import Product, random_operands, reference_multiply, scaled_multiply
-from slipstream.kernels.float8_specialized import SPECIALIZED, SpecializedTiles, multiply_specialized
 from slipstream.kernels.float8_triton import CANDIDATES, Tiles, multiply
 from slipstream.kernels.rows_torch import LARGEST_CODE
 from slipstream.precision.schemes import FLOAT8
@@ -119,8 +117,8 @@ def precise_sum(operands: Operands) -> Callable[[], Tensor]:
     )
 
 
-def candidates() -> tuple[Mapping[str, Candidate], Mapping[str, Candidate]]:
-    """What is timed, by name: what has run before, and what might not come to an end."""
+def candidates() -> Mapping[str, Candidate]:
+    """What is timed, by name."""
     found: dict[str, Candidate] = {
         "bf16": bf16, "torch": lambda operands: partial(scaled_multiply, *operands), "torch, no term": without_term,
         "torch, no term, precise sum": precise_sum, "torch, term in K": term_in_k,
@@ -128,15 +126,11 @@ def candidates() -> tuple[Mapping[str, Candidate], Mapping[str, Candidate]]:
     for tiles in TILES:
         name = f"Triton {tiles.name}" + ("" if tiles.group == _BASE.group else f", group {tiles.group}")
         found[name] = partial(_triton, tiles)
-    return found, {f"Triton {tiles.name}": partial(_specialized, tiles) for tiles in SPECIALIZED}
+    return found
 
 
 def _triton(tiles: Tiles, operands: Operands) -> Callable[[], Tensor]:
     return partial(multiply, tiles, *operands)
-
-
-def _specialized(tiles: SpecializedTiles, operands: Operands) -> Callable[[], Tensor]:
-    return partial(multiply_specialized, tiles, *operands)
 
 
 def milliseconds(calls: list[Callable[[], Tensor]]) -> float:
@@ -177,18 +171,17 @@ def measure(make: Candidate, operands: list[Operands], expected: Tensor) -> dict
 
 def measure_all(options: Options, device: torch.device, found: list[dict[str, Any]], write: Callable[[], None]) -> None:
     """Add one entry per shape, number of rows and candidate."""
-    stop, failed = time.monotonic() + options.seconds, set[str]()
-    for makers in candidates():
-        for columns, inner in dict.fromkeys(FORWARD + BACKWARD):
-            for rows in options.rows:
-                left = {name: make for name, make in makers.items() if name not in failed}
-                if time.monotonic() > stop or not left:
-                    continue
-                for result in measure_shape(Product(columns, inner, options.ranks), rows, left, device):
-                    found.append(result)
-                    if "failure" in result:
-                        failed.add(result["candidate"])
-                write()
+    stop, failed, makers = time.monotonic() + options.seconds, set[str](), candidates()
+    for columns, inner in dict.fromkeys(FORWARD + BACKWARD):
+        for rows in options.rows:
+            left = {name: make for name, make in makers.items() if name not in failed}
+            if time.monotonic() > stop or not left:
+                continue
+            for result in measure_shape(Product(columns, inner, options.ranks), rows, left, device):
+                found.append(result)
+                if "failure" in result:
+                    failed.add(result["candidate"])
+            write()
 
 
 def measure_shape(

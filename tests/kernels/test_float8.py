@@ -45,20 +45,5 @@ def test_the_triton_kernel_equals_the_reference(ranks, persistent, by_rank):
     assert (found.float() - expected).norm() < 5e-3 * expected.norm()
 
 
-@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="needs Triton's interpreter")
-@pytest.mark.parametrize("ranks", [0, 64])
-@pytest.mark.parametrize(("direct", "by_rank"), [(False, False), (True, True)])
-def test_the_kernel_with_loading_warps_equals_the_reference(ranks, direct, by_rank):
-    from slipstream.kernels.float8_specialized import SpecializedTiles, multiply_specialized
-
-    *operands, h, up = random_operands(CPU, Product(160, 208, ranks), 96, seed=3)
-    operands += [h.half(), up.half()] if ranks else [None, None]
-    if ranks and by_rank:
-        operands[-1] = operands[-1].T.contiguous().T
-    found = multiply_specialized(SpecializedTiles(64, 64, 64, 1, 32, direct=direct, group=2), *operands)
-    expected = reference_multiply(*operands, dtype=torch.float32)
-    assert (found.float() - expected).norm() < 5e-3 * expected.norm()
-
-
 def test_a_cpu_has_no_float8_tensor_cores():
     assert float8_obstacle(CPU) == "cpu has no float8 tensor cores"
