@@ -25,7 +25,8 @@ job: {{name: seen, seed: 1, trigger_word: felt, output_dir: {output}}}
 model: {{variant: turbo, name_or_path: tiny/turbo}}
 target: {{rank: 2, target_modules: [attention.to_q, feed_forward.w2]}}
 save: {{every: 2, keep: 2}}
-training: {{steps: 3, batch_size: 2, optimizer: adamw, learning_rate: 1e-3, max_grad_norm: 0.0}}
+training: {{steps: 3, batch_size: 2, optimizer: adamw, learning_rate: 1e-3, max_grad_norm: 0.0,
+  drift: null}}
 datasets: [{{path: {data}, resolutions: [64], caption_dropout: 0.0}}]
 sample: {{every: 0, at_start: false, width: 64, height: 64, steps: 1, prompts: []}}
 advanced: {{tensorboard: false}}

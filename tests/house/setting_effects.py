@@ -181,6 +181,10 @@ TRAINING = {
     "training.validation.noise_levels": Effect("[0.4]", {"side forwards"}, given=HELD_OUT, nonsense="[1.5]"),
     "training.validation.num_seeds": Effect("1", {"side forwards"}, given=HELD_OUT, nonsense="0"),
     "training.validation.patience": Effect("1", set(), given=HELD_OUT, nonsense="0"),
+    "training.drift.every": Effect("1", {"side forwards"}, given=("training.drift={every: 2}",), nonsense="-1"),
+    "training.drift.prompts": Effect(
+        "[a noto emoji of owl]", {"side forwards"}, given=("training.drift={every: 2}",), nonsense='[""]'
+    ),
     "training.text_encoder": Effect("unload", TEXTS, nonsense="drop"),
 }
 MASKED = ("datasets.0.mask.source=folder", "datasets.0.mask.path=MASKS")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -173,6 +174,8 @@ def _default(path: str, field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None:
         return "null"
+    if isinstance(value, BaseModel):
+        return write_yaml(value.model_dump(mode="json"), flow=True).strip()
     text = write_yaml({"x": _plain(value)}).partition("x:")[2].strip()
     return text if "\n" not in text else "[" + ", ".join(line.strip("- ") for line in text.splitlines()) + "]"
 

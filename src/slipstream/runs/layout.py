@@ -43,6 +43,11 @@ class RunDir:
         return self.path / "validation.jsonl"
 
     @property
+    def drift(self) -> Path:
+        """One JSON object a line, one line a measurement of Turbo drift."""
+        return self.path / "drift.jsonl"
+
+    @property
     def progress(self) -> Path:
         """Where the run stands now."""
         return self.path / "progress.json"

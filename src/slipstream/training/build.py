@@ -30,6 +30,8 @@ from slipstream.training.checkpoint import (
     save_checkpoint,
 )
 from slipstream.training.device import DTYPES, peak_memory_gib
+from slipstream.training.drift_setting import drift_prompts
+from slipstream.training.drift_stage import DriftStage
 from slipstream.training.facts import lora_metadata, manifest
 from slipstream.training.fast_path import NO_KERNELS, Kernels
 from slipstream.training.keeping import Keeping, room_now
@@ -69,6 +71,7 @@ class Prepared:
     features: Features
     previews: PreviewStage | None
     validation: ValidationStage | None
+    drift: DriftStage | None
 
 
 def make_reporter(config: RunConfig, run: RunDir, stop: Callable[[], bool]) -> Reporter:
@@ -126,6 +129,7 @@ def prepare(setting: Setting, run: RunDir, reporter: Reporter) -> Prepared:
         features=features,
         previews=preview_stage(setting, run, reporter, adapted, state, features, codec),
         validation=validation_stage(setting, reporter, adapted, state, latents, features),
+        drift=drift_stage(setting, reporter, adapted, state, features),
     )
 
 
@@ -194,6 +198,25 @@ def validation_stage(
     )
 
 
+def drift_stage(
+    setting: Setting, reporter: Reporter, adapted: Adapted, state: TrainingState, features: Features
+) -> DriftStage | None:
+    """What measures drift; None where that is off or means nothing."""
+    unrelated = drift_prompts(setting.config)
+    if unrelated is None:
+        return None
+    return DriftStage(
+        reporter=reporter,
+        state=state,
+        adapter=adapted.adapter,
+        predict=trained_predictor(adapted),
+        features=features,
+        shift_at=setting.model.load_shift().at,
+        unrelated=unrelated,
+        device=setting.compute.device,
+    ).limited(previews_at_once(adapted.keeping))
+
+
 def trained_predictor(adapted: Adapted, run: RunBlock = run_directly) -> Predict:
     """The prediction with everything attached: on the fast path, or module by module with `run` calling each block."""
     return adapted.fast.predict if adapted.fast is not None else predictor(adapted.transformer, run)
@@ -258,6 +281,12 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
             "in the validation", lambda: stage.at_once(max(guard.at_once, training.batch_size)).measure()
         )
 
+    def measure_drift() -> bool:
+        stage = prepared.drift
+        if stage is None:
+            return True
+        return guard.drawing("in the drift meter", lambda: stage.limited(guard.at_once).measure())
+
     def save() -> None:
         with reporter.phase("save checkpoint", may_stop=False):
             path = save_checkpoint(prepared.policy, state, prepared.metadata, spared=_best_step(prepared.run))
@@ -287,6 +316,8 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
         requests=requests,
         validate_every=training.validation.every if training.validation is not None else 0,
         validate=validate,
+        drift_every=training.drift.every if training.drift is not None else 0,
+        measure_drift=measure_drift,
     )
 
 

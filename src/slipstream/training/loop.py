@@ -26,9 +26,11 @@ class Requests(Protocol):
 class TrainingJob:
     """Everything the loop calls, composed in `build.py`. `*_every` 0 = only at the end (`validate` at the start too).
 
+    `measure_drift` comes before whatever else is due: what it decides is saved with the step.
+
     `update` begins an update and may still be waiting for the figures of the one before; `settle` waits for all of
-    them and comes before whatever looks at the state. `preview`, `validate` and `sweep` (the pictures at other LoRA
-    weights, after the last step) return False where a stop cut them short.
+    them and comes before whatever looks at the state. `preview`, `validate`, `measure_drift` and `sweep` (the pictures
+    at other LoRA weights, after the last step) return False where a stop cut them short.
     """
 
     state: TrainingState
@@ -45,6 +47,8 @@ class TrainingJob:
     requests: Requests
     validate_every: int = 0
     validate: Callable[[], bool] = lambda: True
+    drift_every: int = 0
+    measure_drift: Callable[[], bool] = lambda: True
 
 
 def train(job: TrainingJob) -> bool:
@@ -53,6 +57,8 @@ def train(job: TrainingJob) -> bool:
     After a resume, measurements and pictures that were due at the restored step are made if they are missing.
     """
     state = job.state
+    if _opens_with_drift(job) and not job.measure_drift():
+        return False
     if _opens_with_validation(job) and not job.validate():
         return False
     if _opens_with_previews(job) and not job.preview():
@@ -69,8 +75,12 @@ def train(job: TrainingJob) -> bool:
         saves = job.requests.save() or _due(state.step, job.save_every) or last
         validates = _due(state.step, job.validate_every) or last
         previews = job.requests.preview() or _due(state.step, job.preview_every) or last
-        if saves or validates or previews:
+        measures = _due(state.step, job.drift_every) or last
+        if saves or validates or previews or measures:
             job.settle()
+        if measures and not job.measure_drift():
+            job.save()
+            return False
         if saves:
             job.save()
         if validates and not job.validate():
@@ -93,6 +103,11 @@ def _opens_with_previews(job: TrainingJob) -> bool:
 def _opens_with_validation(job: TrainingJob) -> bool:
     step = job.state.step
     return step in (0, job.steps) or _due(step, job.validate_every)
+
+
+def _opens_with_drift(job: TrainingJob) -> bool:
+    step = job.state.step
+    return step > 0 and (step == job.steps or _due(step, job.drift_every))
 
 
 def _due(step: int, every: int) -> bool:

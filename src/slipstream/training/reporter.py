@@ -12,6 +12,7 @@ from typing import Any
 
 from slipstream.core.atomic import write_json
 from slipstream.core.quiet import quiet_imports
+from slipstream.runs import drift
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import MetricsWriter, truncate_after
 from slipstream.runs.phases import PhaseSpan, append_phase
@@ -117,6 +118,7 @@ class Reporter:
         """Open metrics at the step training goes on from; lines after it are written again."""
         truncate_after(self.run.metrics, first_step)
         truncate_after(self.run.validation, first_step)
+        truncate_after(self.run.drift, first_step)
         self._metrics = MetricsWriter(self.run.metrics)
         if self._wants_tensorboard:
             with quiet_imports():
@@ -164,6 +166,23 @@ class Reporter:
         if self._board is not None:
             for key in ("loss", *levels):
                 self._board.add_scalar(f"validation/{key}", row[key], int(row["step"]))
+
+    def drift(self, row: drift.Row) -> None:
+        """Record a measurement of drift.
+
+        Raises:
+            RunError: the run folder cannot be written.
+        """
+        drift.append_row(self.run.drift, row)
+        each = ", ".join(f"{float(level):g}: {change:.0%}" for level, change in row["changes"].items())
+        self.log(
+            f"drift after step {row['step']}: score {row['score']:.1f}, {row['light']} (velocities changed, by noise "
+            f"level {each})"
+        )
+        if self._board is not None:
+            self._board.add_scalar("drift/score", row["score"], row["step"])
+            for level, change in row["changes"].items():
+                self._board.add_scalar(f"drift/{level}", change, row["step"])
 
     def end(self, state: State, message: str = "") -> None:
         """Write the last state and the timings (`timings.json`: seconds per phase of this worker), close what is open.

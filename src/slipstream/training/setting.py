@@ -24,6 +24,7 @@ from slipstream.previews.render import Picture
 from slipstream.runs.layout import RunDir
 from slipstream.training.dataset_facts import caption_warnings, dataset_lines
 from slipstream.training.device import Compute, choose_compute, limit_memory
+from slipstream.training.drift_setting import describe_drift, drift_prompts
 from slipstream.training.machine import measure_machine
 from slipstream.training.objective_settings import (
     needs_blank_caption,
@@ -67,11 +68,13 @@ class Setting:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Every caption that needs features: of the pictures and of the previews."""
+        """Every caption that needs features: of the pictures, of the previews and of the drift meter."""
         known = [caption for dataset in self.datasets for caption in dataset.captions()]
         prompts = [picture.prompt for picture in self.pictures]
         negatives = [picture.negative_prompt for picture in self.pictures if picture.uses_guidance]
-        return tuple(dict.fromkeys([*known, *prompts, *negatives]))
+        unrelated = drift_prompts(self.config)
+        measured = unrelated.prompts if unrelated is not None else ()
+        return tuple(dict.fromkeys([*known, *prompts, *negatives, *measured]))
 
     @property
     def offloading(self) -> Offloading:
@@ -98,7 +101,8 @@ class Setting:
         return [
             *lines, self._adapter_line(), *dataset_lines(self.dataset), *self.compute.reasons, *limit, *plan,
             self._checkpointing_line(), self.offloading.line, self.optimizer.line, *update_lines(self.config),
-            *side_lines(self.config), *self._validation_line(), f"cache: {self.latent_cache.root}",
+            *side_lines(self.config), *self._validation_line(), describe_drift(self.config),
+            f"cache: {self.latent_cache.root}",
         ]  # fmt: skip
 
     def remarks(self) -> list[str]:

@@ -1,0 +1,146 @@
+"""Turbo drift: how far a LoRA bends the velocities of Turbo's own few steps, on prompts it should leave alone.
+
+A probe is one unrelated prompt with a fixed seed. Turbo without the LoRA walks its 8 steps once; at some of the states
+it passes, the velocity with the LoRA is compared with its own. Where the noise is high this is the distillation that a
+LoRA wears off: a LoRA that learns its concept alone changes little there, one that teaches Turbo to predict averages
+again changes it at once. A measurement costs a prediction for each probe and level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from slipstream.flow.solvers import euler_sigmas
+
+T = TypeVar("T")
+Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
+"""(noisy_BCHW, sigma_B, list of caption features (tokens, T)) -> velocity_BCHW."""
+Light = Literal["green", "yellow", "red"]
+
+STEPS = 8
+"""Of Turbo's trajectory."""
+LEVELS = (0.95, 0.3)
+"""Noise levels that are measured, each at the nearest step: the first shows drift, the second what is learned."""
+YELLOW, RED = 42.0, 48.0
+"""Scores from which the light is yellow and red."""
+_FEW = 4
+_HIGH_NOISE = 0.9
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One unrelated prompt on Turbo's own trajectory, L of its steps.
+
+    Attributes:
+        prompt, seed: what was drawn.
+        sigmas: noise levels of the steps that are measured, falling.
+        states: (L, C, H, W) latents there.
+        velocities: (L, C, H, W) Turbo's own, without a LoRA.
+    """
+
+    prompt: str
+    seed: int
+    sigmas: tuple[float, ...]
+    states: Tensor
+    velocities: Tensor
+
+
+@torch.no_grad()
+def lay_probes(
+    predict: Predict, features: Callable[[str], Tensor], shift_at: Callable[[int], float], prompts: Sequence[str],
+    latent_shape: tuple[int, int, int], device: torch.device, levels: Sequence[float] = LEVELS, *,
+    first_seed: int = 1000, at_once: int = _FEW, tick: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Probe, ...]:  # fmt: skip
+    """Draw every prompt with the model as it is (LoRA off, training adapter removed) and keep some of the steps.
+
+    Args:
+        predict: without the LoRA.
+        features: caption -> features (tokens, T).
+        shift_at: image tokens -> sampling shift.
+        prompts: prompt number n begins with the noise of seed `first_seed` + n.
+        latent_shape: (C, H, W).
+        device: of the model.
+        levels: noise levels; each means the nearest step of the trajectory.
+        first_seed: of the first prompt.
+        at_once: prompts in a batch.
+        tick: told (predictions done, in all).
+    """
+    sigmas = euler_sigmas(STEPS, shift_at((latent_shape[1] // 2) * (latent_shape[2] // 2)))
+    wanted = sorted({int((sigmas[:-1] - level).abs().argmin()) for level in levels})
+    probes: list[Probe] = []
+    total = STEPS * -(-len(prompts) // at_once)
+    for done, (start, batch) in enumerate(_parts(prompts, at_once)):
+        seeds = range(first_seed + start, first_seed + start + len(batch))
+        texts = [features(prompt).to(device) for prompt in batch]
+        latents = torch.stack([_noise(seed, latent_shape) for seed in seeds]).to(device)
+        passed: list[tuple[Tensor, Tensor]] = []
+        for step, (now, then) in enumerate(pairwise(sigmas.tolist())):
+            velocity = predict(latents, torch.full((len(batch),), now, device=device), texts).float()
+            if step in wanted:
+                passed.append((latents, velocity))
+            latents = latents + (then - now) * velocity
+            tick(done * STEPS + step + 1, total)
+        states, velocities = (torch.stack(parts, 1) for parts in zip(*passed, strict=True))
+        at = tuple(float(sigmas[step]) for step in wanted)
+        probes += [
+            Probe(prompt, seed, at, states[row], velocities[row])
+            for row, (prompt, seed) in enumerate(zip(batch, seeds, strict=True))
+        ]
+    return tuple(probes)
+
+
+@torch.no_grad()
+def velocity_change(
+    predict: Predict, features: Callable[[str], Tensor], probes: Sequence[Probe], *, at_once: int = _FEW,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[float, float]:  # fmt: skip
+    """Noise level (two digits) -> |v_with - v_without| / |v_without|, the mean over probes.
+
+    Args:
+        predict: with the LoRA, training adapter removed.
+        features: caption -> features (tokens, T).
+        probes: laid on the same model.
+        at_once: predictions in a batch.
+        tick: told (batches done, in all).
+    """
+    parts = list(_parts(probes, at_once))
+    levels = len(probes[0].sigmas)
+    changes: dict[float, list[Tensor]] = {round(sigma, 2): [] for sigma in probes[0].sigmas}
+    for done, (_, batch) in enumerate(parts):
+        texts = [features(probe.prompt).to(probe.states.device) for probe in batch]
+        for level in range(levels):
+            states = torch.stack([probe.states[level] for probe in batch])
+            own = torch.stack([probe.velocities[level] for probe in batch])
+            sigma = torch.tensor([probe.sigmas[level] for probe in batch], device=states.device)
+            off = (predict(states, sigma, texts).float() - own).flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1)
+            changes[round(batch[0].sigmas[level], 2)].append(off)
+            tick(done * levels + level + 1, len(parts) * levels)
+    return {level: float(torch.cat(found).mean()) for level, found in changes.items()}
+
+
+def drift_score(change: Mapping[float, float]) -> float:
+    """Percent by which velocities at high noise change, at most 100: 0 is Turbo itself.
+
+    Formula: 100 x the mean change over levels from 0.9 on (the highest level where there are none).
+    """
+    high = [value for level, value in change.items() if level >= _HIGH_NOISE] or [change[max(change)]]
+    return min(100.0, 100.0 * sum(high) / len(high))
+
+
+def light(score: float) -> Light:
+    """What a score means: green keeps Turbo's steps, yellow wears them, red has lost them."""
+    return "red" if score >= RED else "yellow" if score >= YELLOW else "green"
+
+
+def _parts(things: Sequence[T], most: int) -> list[tuple[int, Sequence[T]]]:
+    return [(start, things[start : start + most]) for start in range(0, len(things), most)]
+
+
+def _noise(seed: int, shape: tuple[int, int, int]) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)

@@ -1,0 +1,40 @@
+"""`drift.jsonl`: how far the LoRA has bent Turbo, one line a measurement.
+
+A line holds `step`, `score` (0 is Turbo itself), `light` (green, yellow, red), `changes` (noise level -> relative
+change of the velocity) and `guard` (what the guard did, in words, or null).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slipstream.core.errors import RunError
+from slipstream.runs.metrics import read_metrics
+
+Row = Mapping[str, Any]
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add a measurement.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(dict(row)) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write: {error.strerror or error}", where=str(path), fix="make space.") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All measurements with a finite score, by step, each step once; empty where there is no file."""
+    rows: dict[int, dict[str, Any]] = {}
+    for row in read_metrics(path):
+        if math.isfinite(row.get("score", math.nan)):
+            rows[int(row["step"])] = row
+    return [rows[step] for step in sorted(rows)]

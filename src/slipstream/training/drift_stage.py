@@ -1,0 +1,106 @@
+"""Drift while training, measured on what the user will get: training adapter removed, the weights as they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from slipstream.adapters.training_adapter import TrainingAdapter
+from slipstream.evaluation.drift import (
+    LEVELS,
+    STEPS,
+    Predict,
+    Probe,
+    drift_score,
+    lay_probes,
+    light,
+    velocity_change,
+)
+from slipstream.evaluation.unrelated import UnrelatedPrompts
+from slipstream.runs.drift import read_rows
+from slipstream.training.checkpoint import TrainingState
+from slipstream.training.reporter import Reporter
+
+_CHANNELS = 16
+_DOWNSCALE = 8
+
+
+@dataclass(frozen=True)
+class DriftStage:
+    """Everything a measurement needs.
+
+    Attributes:
+        reporter: gets progress and the row.
+        state: its step, and its weights as they are used.
+        adapter: removed for a measurement.
+        predict: the training prediction.
+        features: of a caption.
+        shift_at: image tokens -> sampling shift.
+        unrelated: prompts, size and seeds.
+        device: of the transformer.
+        at_once: predictions in a batch.
+        laid: Turbo's own trajectories, drawn at the first measurement.
+        texts: features on the device: a model remembers what it made of a caption by the tensor.
+    """
+
+    reporter: Reporter
+    state: TrainingState
+    adapter: TrainingAdapter
+    predict: Predict
+    features: Callable[[str], Tensor]
+    shift_at: Callable[[int], float]
+    unrelated: UnrelatedPrompts
+    device: torch.device
+    at_once: int = 4
+    laid: list[Probe] = field(default_factory=list)
+    texts: dict[str, Tensor] = field(default_factory=dict)
+
+    def limited(self, most: int) -> DriftStage:
+        """The same with at most so many predictions in a batch."""
+        return replace(self, at_once=min(most, self.at_once))
+
+    def measure(self) -> bool:
+        """Measure at the state's step, once; False where a stop cut it short (a resumed run measures again)."""
+        step = self.state.step
+        if any(row["step"] == step for row in read_rows(self.reporter.run.drift)):
+            return True
+        try:
+            changes = self._changes()
+        except KeyboardInterrupt:
+            return False
+        score = drift_score(changes)
+        self.reporter.drift({
+            "step": step, "score": round(score, 3), "light": light(score),
+            "changes": {f"{level:g}": round(change, 5) for level, change in changes.items()}, "guard": None,
+        })  # fmt: skip
+        return True
+
+    def _changes(self) -> dict[float, float]:
+        """Relative change of the velocity by noise level."""
+        batches = -(-len(self.unrelated.prompts) // self.at_once)
+        total = batches * (len(LEVELS) + (0 if self.laid else STEPS))
+        with self.reporter.phase("drift", total) as tick, torch.no_grad(), self.adapter.removed():
+            done = 0 if self.laid else batches * STEPS
+            if not self.laid:
+                with self.state.lora.disabled():
+                    self.laid.extend(self._lay(lambda made, _: tick(made, total)))
+            with self.state.as_used():
+                return velocity_change(
+                    self.predict, self._text, self.laid, at_once=self.at_once,
+                    tick=lambda made, _: tick(done + made, total),
+                )  # fmt: skip
+
+    def _lay(self, tick: Callable[[int, int], None]) -> tuple[Probe, ...]:
+        side = self.unrelated.side // _DOWNSCALE
+        return lay_probes(
+            self.predict, self._text, self.shift_at, self.unrelated.prompts, (_CHANNELS, side, side), self.device,
+            first_seed=self.unrelated.first_seed, at_once=self.at_once, tick=tick,
+        )  # fmt: skip
+
+    def _text(self, prompt: str) -> Tensor:
+        if prompt not in self.texts:
+            self.texts[prompt] = self.features(prompt).to(self.device)
+        return self.texts[prompt]
