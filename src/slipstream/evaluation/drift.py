@@ -1,13 +1,18 @@
 """Turbo drift: how far a LoRA bends the velocities of Turbo's own few steps, on prompts it should leave alone.
 
 A probe is one unrelated prompt with a fixed seed. Turbo without the LoRA walks its 8 steps once; at some of the states
-it passes, the velocity with the LoRA is compared with its own. Where the noise is high this is the distillation that a
-LoRA wears off: a LoRA that learns its concept alone changes little there, one that teaches Turbo to predict averages
-again changes it at once. A measurement costs a prediction for each probe and level.
+it passes, the prediction with the LoRA is compared with its own. A measurement costs a prediction for each probe and
+level.
+
+What separates drift from learning is not how far the velocity moves but which way. Turbo was distilled to guess a
+picture with its detail where nearly all is noise; a model that learns from noisy pictures guesses the average of all
+that fit, a blur, and needs many steps to leave it. So the score is the detail that Turbo's first guess has lost (or
+gained: a LoRA that adds noise there spoils the few steps as well). docs/drift.md has the measurements.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,8 +32,11 @@ STEPS = 8
 """Of Turbo's trajectory."""
 LEVELS = (0.95, 0.3)
 """Noise levels that are measured, each at the nearest step: the first shows drift, the second what is learned."""
-YELLOW, RED = 42.0, 48.0
+YELLOW, RED = 45.0, 55.0
 """Scores from which the light is yellow and red."""
+DETAIL_FROM = 0.25
+"""Spatial frequency of latents from which it counts as detail, in periods per latent cell (at most 0.5 along an
+axis): structure finer than 4 cells, which are 32 pixels."""
 _FEW = 4
 _HIGH_NOISE = 0.9
 
@@ -95,12 +103,25 @@ def lay_probes(
     return tuple(probes)
 
 
+@dataclass(frozen=True)
+class LevelChange:
+    """What a LoRA changes at one noise level, the mean over probes.
+
+    Attributes:
+        velocity: |v_with - v_without| / |v_without|.
+        detail: amplitude of the detail in the predicted clean latents over Turbo's own there; 1 is as much.
+    """
+
+    velocity: float
+    detail: float
+
+
 @torch.no_grad()
 def velocity_change(
     predict: Predict, features: Callable[[str], Tensor], probes: Sequence[Probe], *, at_once: int = _FEW,
     tick: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[float, float]:  # fmt: skip
-    """Noise level (two digits) -> |v_with - v_without| / |v_without|, the mean over probes.
+) -> dict[float, LevelChange]:  # fmt: skip
+    """Noise level (two digits) -> what changes there.
 
     Args:
         predict: with the LoRA, training adapter removed.
@@ -111,26 +132,41 @@ def velocity_change(
     """
     parts = list(_parts(probes, at_once))
     levels = len(probes[0].sigmas)
-    changes: dict[float, list[Tensor]] = {round(sigma, 2): [] for sigma in probes[0].sigmas}
+    found: dict[float, list[Tensor]] = {round(sigma, 2): [] for sigma in probes[0].sigmas}
     for done, (_, batch) in enumerate(parts):
         texts = [features(probe.prompt).to(probe.states.device) for probe in batch]
         for level in range(levels):
             states = torch.stack([probe.states[level] for probe in batch])
             own = torch.stack([probe.velocities[level] for probe in batch])
             sigma = torch.tensor([probe.sigmas[level] for probe in batch], device=states.device)
-            off = (predict(states, sigma, texts).float() - own).flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1)
-            changes[round(batch[0].sigmas[level], 2)].append(off)
+            velocity = predict(states, sigma, texts).float()
+            change = (velocity - own).flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1)
+            noise_share = sigma.view(-1, 1, 1, 1)
+            kept = detail_energy(states - noise_share * velocity) / detail_energy(states - noise_share * own)
+            found[round(batch[0].sigmas[level], 2)].append(torch.stack([change, kept.log() / 2]))
             tick(done * levels + level + 1, len(parts) * levels)
-    return {level: float(torch.cat(found).mean()) for level, found in changes.items()}
+    means = {level: torch.cat(both, dim=1).mean(dim=1).tolist() for level, both in found.items()}
+    return {level: LevelChange(change, math.exp(kept)) for level, (change, kept) in means.items()}
 
 
-def drift_score(change: Mapping[float, float]) -> float:
-    """Percent by which velocities at high noise change, at most 100: 0 is Turbo itself.
+def detail_energy(latents_BCHW: Tensor) -> Tensor:
+    """(B,) mean power of the spatial frequencies from `DETAIL_FROM` on."""
+    height, width = latents_BCHW.shape[-2:]
+    power = torch.fft.rfft2(latents_BCHW.float()).abs().square().mean(dim=1)
+    rows = torch.fft.fftfreq(height, device=power.device)[:, None]
+    columns = torch.fft.rfftfreq(width, device=power.device)[None]
+    return power[:, (rows.square() + columns.square()).sqrt() >= DETAIL_FROM].mean(dim=1)
 
-    Formula: 100 x the mean change over levels from 0.9 on (the highest level where there are none).
+
+def drift_score(change: Mapping[float, LevelChange]) -> float:
+    """Percent of the detail of Turbo's first guess that is lost, or was added and is not Turbo's: 0 is Turbo itself.
+
+    Formula: 100 (1 - min(d, 1 / d)), d the geometric mean of `detail` over levels from 0.9 on (the highest level where
+    there are none).
     """
-    high = [value for level, value in change.items() if level >= _HIGH_NOISE] or [change[max(change)]]
-    return min(100.0, 100.0 * sum(high) / len(high))
+    high = [one.detail for level, one in change.items() if level >= _HIGH_NOISE] or [change[max(change)].detail]
+    logarithm = sum(math.log(detail) for detail in high) / len(high)
+    return 100.0 * (1.0 - math.exp(-abs(logarithm)))
 
 
 def light(score: float) -> Light:

@@ -1,7 +1,8 @@
 """`drift.jsonl`: how far the LoRA has bent Turbo, one line a measurement.
 
 A line holds `step`, `score` (0 is Turbo itself), `light` (green, yellow, red), `changes` (noise level -> relative
-change of the velocity) and `guard` (what the guard did, in words, or null).
+change of the velocity), `detail` (noise level -> detail in the predicted picture over Turbo's own) and `guard` (what
+the guard did, in words, or null).
 """
 
 from __future__ import annotations

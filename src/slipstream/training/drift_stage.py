@@ -12,6 +12,7 @@ from slipstream.adapters.training_adapter import TrainingAdapter
 from slipstream.evaluation.drift import (
     LEVELS,
     STEPS,
+    LevelChange,
     Predict,
     Probe,
     drift_score,
@@ -74,12 +75,13 @@ class DriftStage:
         score = drift_score(changes)
         self.reporter.drift({
             "step": step, "score": round(score, 3), "light": light(score),
-            "changes": {f"{level:g}": round(change, 5) for level, change in changes.items()}, "guard": None,
+            "changes": {f"{level:g}": round(change.velocity, 5) for level, change in changes.items()},
+            "detail": {f"{level:g}": round(change.detail, 5) for level, change in changes.items()}, "guard": None,
         })  # fmt: skip
         return True
 
-    def _changes(self) -> dict[float, float]:
-        """Relative change of the velocity by noise level."""
+    def _changes(self) -> dict[float, LevelChange]:
+        """By noise level."""
         batches = -(-len(self.unrelated.prompts) // self.at_once)
         total = batches * (len(LEVELS) + (0 if self.laid else STEPS))
         with self.reporter.phase("drift", total) as tick, torch.no_grad(), self.adapter.removed():
