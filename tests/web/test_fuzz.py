@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import schemathesis
+from example_experiments import make_experiment
 from example_runs import make_run
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase
@@ -47,11 +48,12 @@ CHECKS = [not_a_server_error, content_type_conformance, response_schema_conforma
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
-    """The API over a run called `0` and a dataset called `0`, names that schemathesis finds soon; children are not
+    """The API over a run, an experiment and a dataset called `0`, names that schemathesis finds soon; children are not
     started, and the hub's token is the test's own."""
     base = tmp_path_factory.mktemp("fuzz")
     runs, datasets = base / "runs", base / "datasets"
     make_run(runs, "0")
+    make_experiment(runs, "0", seeds=1)
     (datasets / "0").mkdir(parents=True)
     (datasets / "0" / "0.png").write_bytes(picture())
     trashed = datasets / "0/.slipstream/trash/0/files/0.png"

@@ -6,6 +6,7 @@ from slipstream.web.api import (
     config,
     dataset_tools,
     datasets,
+    experiments,
     jobs,
     playground,
     reference,
@@ -18,6 +19,7 @@ from slipstream.web.api import (
 ROUTERS = (
     runs.router,
     run_report.router,
+    experiments.router,
     jobs.router,
     config.router,
     datasets.router,

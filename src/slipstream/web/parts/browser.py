@@ -57,10 +57,13 @@ class PreviewWall(ui.element, component=BROWSER / "preview_wall.js"):
 class LossChart(ui.element, component=BROWSER / "loss_chart.js"):
     """Curves of runs over each other: loss, and what else is chosen."""
 
-    def __init__(self, runs: Sequence[str], *, version: float) -> None:
+    def __init__(
+        self, runs: Sequence[str], *, version: float, labels: Sequence[str] = (), colours: Sequence[str] = SERIES
+    ) -> None:
+        """`labels`: what runs are called instead of their names; `colours` by run, repeated where there are fewer."""
         super().__init__()
-        self._props["runs"] = [{"name": name, "label": name} for name in runs]
-        self._props.update(version=version, colours=list(SERIES))
+        self._props["runs"] = [{"name": name, "label": label} for name, label in zip(runs, labels or runs, strict=True)]
+        self._props.update(version=version, colours=list(colours))
         self._props["texts"] = {name: say(f"chart.{name}") for name in CHART_TEXTS}
 
     def now(self, *, version: float) -> None:

@@ -1,0 +1,155 @@
+"""Experiments as lists and pages show them: `experiments/<name>` beside the studio's folder of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipstream.core.errors import JobError, RunError
+from slipstream.experiments.comparison import Comparison, compare
+from slipstream.experiments.experiment import Experiment, experiments_dir, list_experiments, read_experiment
+from slipstream.experiments.page import write_report
+from slipstream.experiments.queueing import Standing, State, counted, standings
+from slipstream.runs.layout import RunDir
+from slipstream.web.problems import missing
+from slipstream.web.services.places import child
+from slipstream.web.services.queue import queue_of
+from slipstream.web.settings import StudioSettings
+
+if TYPE_CHECKING:
+    from slipstream.jobs.database import Database
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """An experiment in a list. `counts` says how many of its `num_runs` runs are in each state that any is in."""
+
+    name: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    num_runs: int
+    counts: dict[State, int]
+    created: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class RunOfExperiment:
+    """One training: its arm (a number) and seed, the name of its run, how it stands, and its job in the queue."""
+
+    arm: int
+    seed: int
+    run: str
+    state: State
+    phase: str
+    step: int
+    steps: int
+    loss: float | None
+    seconds_per_step: float | None
+    eta_seconds: float | None
+    message: str
+    job: int | None
+    exists: bool
+    """Whether there is a run folder to look at."""
+
+
+@dataclass(frozen=True)
+class ExperimentDetail:
+    """An experiment on its own page: how its runs stand, and what their comparison says so far."""
+
+    summary: ExperimentSummary
+    command: str
+    """What goes on with it."""
+    runs: tuple[RunOfExperiment, ...]
+    comparison: Comparison
+
+
+def list_summaries(settings: StudioSettings) -> list[ExperimentSummary]:
+    """All experiments, the newest first."""
+    db = _queue(settings)
+    found = [_here(settings, one) for one in list_experiments(experiments_dir(settings.runs_dir))]
+    return [summarize(one, standings(db, one)) for one in found]
+
+
+def find_experiment(settings: StudioSettings, name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        RefusedError: there is none (404), or its record cannot be read.
+    """
+    folder = child(experiments_dir(settings.runs_dir), name, "experiment")
+    if not (folder / "experiment.json").is_file():
+        raise missing("experiment of this name", where=name, fix="see the list of experiments.")
+    return _here(settings, read_experiment(folder))
+
+
+def _here(settings: StudioSettings, experiment: Experiment) -> Experiment:
+    """The experiment with its runs in the studio's folder, the only one that the studio looks into."""
+    return replace(experiment, runs_dir=settings.runs_dir.resolve())
+
+
+def _queue(settings: StudioSettings) -> Database | None:
+    """The queue; where it cannot be opened, run folders tell what they can."""
+    try:
+        return queue_of(settings)
+    except JobError:
+        return None
+
+
+def summarize(experiment: Experiment, found: Sequence[Standing]) -> ExperimentSummary:
+    """An experiment in a few words."""
+    labels = tuple(arm.label for arm in experiment.arms)
+    return ExperimentSummary(experiment.name, labels, experiment.seeds, len(found), counted(found), experiment.created)
+
+
+def describe(
+    settings: StudioSettings, experiment: Experiment, before: ExperimentDetail | None = None
+) -> ExperimentDetail:
+    """The experiment in detail; with the detail before, figures are read again only where another run has finished."""
+    found = standings(_queue(settings), experiment)
+    runs = tuple(_run(experiment.run_dir(one.planned), one) for one in found)
+    same = before is not None and finished_runs(before.runs) == finished_runs(runs)
+    comparison = before.comparison if before is not None and same else compare(experiment, found)
+    return ExperimentDetail(summarize(experiment, found), experiment.command, runs, comparison)
+
+
+def finished_runs(runs: Sequence[RunOfExperiment]) -> tuple[str, ...]:
+    """The names of those that are finished."""
+    return tuple(one.run for one in runs if one.state == "finished")
+
+
+def _run(run: RunDir, standing: Standing) -> RunOfExperiment:
+    planned, progress = standing.planned, standing.progress
+    return RunOfExperiment(
+        planned.arm, planned.seed, planned.name, standing.state, progress.phase, progress.step, progress.steps,
+        progress.loss, progress.seconds_per_step, progress.eta_seconds, progress.message, standing.job,
+        run.config.is_file(),
+    )  # fmt: skip
+
+
+def fresh_report(settings: StudioSettings, experiment: Experiment) -> Path:
+    """The experiment's report, written anew where a run went on since.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    found = standings(_queue(settings), experiment)
+    changed = max((_changed(experiment.run_dir(one.planned)) for one in found), default=0.0)
+    try:
+        is_fresh = not experiment.report.is_symlink() and experiment.report.stat().st_mtime >= changed
+    except OSError:
+        is_fresh = False
+    if not is_fresh:
+        if experiment.report.is_symlink():
+            raise RunError("the report is a link", where=str(experiment.report), fix="delete it.")
+        write_report(experiment, compare(experiment, found), found)
+    return experiment.report
+
+
+def _changed(run: RunDir) -> float:
+    try:
+        return run.progress.stat().st_mtime
+    except OSError:
+        return 0.0
