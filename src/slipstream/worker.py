@@ -25,8 +25,12 @@ from slipstream.runs.layout import RunDir
 from slipstream.runs.progress import Progress, State, read_progress, write_progress
 
 if TYPE_CHECKING:
+    from slipstream.reports.findings import ToldFinding
     from slipstream.training.build import Prepared
     from slipstream.training.reporter import Reporter
+
+_MOST_TOLD = 5
+"""Findings that the log tells at the end; the report and `slipstream findings` tell all."""
 
 
 @dataclass
@@ -136,8 +140,26 @@ def _end(run: RunDir, reporter: Reporter | None, state: State, message: str = ""
         reporter.end(state, message)
     from slipstream.reports.html import write_report
 
+    findings = _tell_findings(run, reporter)
     with suppress(SlipstreamError):
-        write_report(run)
+        write_report(run, findings)
+
+
+def _tell_findings(run: RunDir, reporter: Reporter) -> list[ToldFinding]:
+    """Say in the log what the run's files show, the gravest first, and return it in words for the report."""
+    from slipstream.findings.look import findings_of
+    from slipstream.findings.tell import one_line, tell
+
+    try:
+        findings = findings_of(run)
+        for finding in findings[:_MOST_TOLD]:
+            reporter.log(f"finding: {one_line(finding)}")
+        if findings:
+            reporter.log(f"findings: {len(findings)} in all; see them with `slipstream findings {run.path}`")
+    except SlipstreamError as error:  # a full disk, or a config that was spoiled meanwhile: the training stands
+        sys.stderr.write(f"no findings: {error}\n")
+        return []
+    return [tell(finding) for finding in findings]
 
 
 def main() -> int:

@@ -109,6 +109,17 @@ def push(
 
 
 @app.command()
+def findings(
+    run: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what went wrong or could go better in a run, with the evidence and the settings to change."""
+    from slipstream.cli.findings import findings_command
+
+    findings_command(run, as_json=as_json)
+
+
+@app.command()
 def plan(
     config: ConfigFile,
     overrides: Overrides = None,

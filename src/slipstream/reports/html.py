@@ -12,6 +12,7 @@ from markupsafe import Markup
 from slipstream.core.atomic import write_text
 from slipstream.reports.curves import curve_svg, smoothing_window
 from slipstream.reports.facts import column, lora_to_use, phases, read_object, read_text, tiles
+from slipstream.reports.findings import ToldFinding
 from slipstream.reports.headings import Heading, run_headings
 from slipstream.reports.pictures import (
     Previews,
@@ -83,18 +84,18 @@ class Curve:
     svg: Markup
 
 
-def write_report(run: RunDir) -> Path:
+def write_report(run: RunDir, findings: Sequence[ToldFinding] = ()) -> Path:
     """Write the run's report and return its path. Sections whose files are missing are left out.
 
     Raises:
         DiskFullError: no space left; an earlier report survives.
         RunError: the file cannot be written for another reason.
     """
-    write_text(run.report, render_report(run))
+    write_text(run.report, render_report(run, findings))
     return run.report
 
 
-def render_report(run: RunDir) -> str:
+def render_report(run: RunDir, findings: Sequence[ToldFinding] = ()) -> str:
     """The page as text."""
     manifest, progress = read_object(run.manifest), read_object(run.progress)
     rows = read_metrics(run.metrics)
@@ -109,6 +110,7 @@ def render_report(run: RunDir) -> str:
         manifest=manifest,
         progress=progress,
         tiles=tiles(run, manifest, progress, rows, spent),
+        findings=findings,
         gallery=gallery(run, previews, prompts),
         weights=weights(run, previews, prompts),
         curves=curves(rows),

@@ -296,8 +296,6 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
             reporter.log(warning)
 
     def finish() -> None:
-        if prepared.validation is not None:
-            prepared.validation.advise()
         export_lora(prepared.run.lora, prepared.policy.dtype, state, prepared.metadata)
         reporter.log(f"finished: {prepared.run.lora.name}, {state.step} updates")
 

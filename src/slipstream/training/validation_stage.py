@@ -78,11 +78,6 @@ class ValidationStage:
             self.reporter.log(f"advice: {advice}")
         return True
 
-    def advise(self) -> None:
-        """Repeat at the end of a run what the curve says."""
-        if (advice := overfitting_advice(read_rows(self.reporter.run.validation), self.patience)) is not None:
-            self.reporter.log(f"advice: {advice}")
-
     def _losses(self) -> dict[float, list[float]]:
         """Mean squared errors of the velocity, unweighted, by noise level."""
         losses: dict[float, list[float]] = defaultdict(list)

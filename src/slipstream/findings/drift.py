@@ -1,0 +1,75 @@
+"""Turbo that needs more steps or CFG with the LoRA than without: the guide's first trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slipstream.config.advice import LONG_TRAINING, USUAL_RATE
+from slipstream.findings.facts import Row, RunFacts
+from slipstream.findings.finding import Finding, Line, Value, line
+from slipstream.findings.remedies import calmer, earlier_checkpoint
+
+RED, GREEN = "red", "green"
+
+
+def turbo_drift(facts: RunFacts) -> Finding | None:
+    """The drift meter left green and has not come back."""
+    rows = facts.drift
+    away = _since_green(rows)
+    if not away:
+        return None
+    last = rows[-1]
+    red = next((row for row in away if row["light"] == RED), None)
+    values: dict[str, Value] = {"yellow": int(away[0]["step"]), "step": int(last["step"]), "score": last["score"]}
+    seen = [line("drift.to_yellow", **values) if red is None else line("drift.to_red", red=int(red["step"]), **values)]
+    change = [*earlier_checkpoint(facts, away[0]["step"] - 1)]
+    settings: dict[str, Value] = {}
+    if facts.without_adapter:
+        seen.append(line("cause.no_adapter"))
+        change.append(line("change.adapter", value="v2"))
+        settings["model.training_adapter"] = "v2"
+    if facts.rate is not None and facts.rate > USUAL_RATE:
+        seen.append(line("cause.high_rate", rate=facts.rate, usual=USUAL_RATE))
+    if not facts.without_adapter or (facts.rate or 0) > USUAL_RATE:
+        calm, rates = calmer(facts)
+        change.append(calm)
+        settings |= rates
+        change += _otherwise(facts, rows)
+    return Finding(
+        "drift", "warning" if last["light"] != RED else "problem", tuple(seen), tuple(change), settings, "drift"
+    )
+
+
+def _since_green(rows: Sequence[Row]) -> Sequence[Row]:
+    """The measurements after the last green one."""
+    return rows[max((place + 1 for place, row in enumerate(rows) if row["light"] == GREEN), default=0) :]
+
+
+def _otherwise(facts: RunFacts, rows: Sequence[Row]) -> list[Line]:
+    """What else keeps Turbo turbo where there is an adapter already: fewer steps, the other adapter, another base."""
+    lines = []
+    green = max((int(row["step"]) for row in rows if row["light"] == GREEN), default=0)
+    if green > 0:
+        lines.append(line("change.stop_at", step=green))
+    adapter = getattr(facts.config.model, "training_adapter", "")
+    other = {"v1": "v2", "v2": "v1"}.get(adapter)
+    if other is not None and (facts.rate is None or facts.rate <= USUAL_RATE):
+        lines.append(line("change.other_adapter", value=other))
+    if facts.steps > LONG_TRAINING:
+        lines.append(line("change.de_turbo", steps=LONG_TRAINING))
+    return lines
+
+
+def no_adapter(facts: RunFacts) -> Finding | None:
+    """Turbo was trained without its adapter, and no meter says what came of it, or it is green still."""
+    if not facts.without_adapter or facts.step == 0 or turbo_drift(facts) is not None:
+        return None
+    seen = [line("no_adapter.trained", step=facts.step)]
+    if facts.drift:
+        last = facts.drift[-1]
+        seen.append(line("no_adapter.green", step=int(last["step"]), score=last["score"]))
+    change = (line("change.adapter", value="v2"), line("no_adapter.more_steps"))
+    settings = {"model.training_adapter": "v2"}
+    if facts.drift:
+        return Finding("no_adapter", "warning", tuple(seen), change, settings, "drift")
+    return Finding("no_adapter", "problem", tuple(seen), change, settings)
