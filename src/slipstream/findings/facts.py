@@ -13,6 +13,7 @@ from slipstream.config.variants import NO_ADAPTER, is_tiny
 from slipstream.findings.log_lines import LogFacts, read_log
 from slipstream.findings.picture_changes import PictureChanges, picture_changes
 from slipstream.reports.facts import phases, read_object
+from slipstream.runs.drift import read_rows as read_drift
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import read_metrics
 from slipstream.runs.progress import Progress, read_progress
@@ -118,7 +119,7 @@ def gather(run: RunDir, rows: Sequence[Row] | None = None) -> RunFacts:
         progress=read_progress(run) or Progress(),
         rows=rows,
         validation=read_validation(run.validation),
-        drift=read_metrics(run.path / "drift.jsonl"),
+        drift=read_drift(run.drift),
         checkpoints=saved_steps(run),
         seconds={phase.name: phase.seconds for phase in phases(read_object(run.timings), rows)},
         log=read_log(run.log),
