@@ -38,12 +38,14 @@ def make_run(path: Path, *overrides: str) -> RunDir:
     return run
 
 
-def test_the_log_is_read_as_the_training_writes_it(tmp_path, tiny):
+def test_the_log_is_read_as_the_training_writes_it(tmp_path):
+    from slipstream.models.z_image.resolve import resolve_parts
     from slipstream.training.dataset_facts import caption_warnings
     from slipstream.training.keeping import Keeping
     from slipstream.training.out_of_memory import MemoryGuard
 
-    lines: list[str] = [f"warning: {line}" for line in caption_warnings(["fox " * 700, "dog " * 900], tiny.parts)]
+    parts = resolve_parts("tiny/turbo", "tiny/turbo")
+    lines = [f"warning: {line}" for line in caption_warnings(["fox " * 700, "dog " * 900], parts)]
     failures = iter([RuntimeError("CUDA error: out of memory"), None])
 
     def action() -> str:
