@@ -33,6 +33,6 @@ def test_every_text_is_used():
     used = strings()
     ids = {key.partition(".")[0] for key in catalogue("en") if key.endswith(".means")}
     expected = {f"{name}.{part}" for name in ids for part in ("title", "means")}
-    expected |= {f"severity.{severity}" for severity in SEVERITIES} | {"section.title", "section.none", "section.try"}
+    expected |= {f"severity.{severity}" for severity in SEVERITIES}
     assert ids <= used
     assert set(catalogue("en")) - expected <= used

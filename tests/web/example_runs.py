@@ -49,6 +49,10 @@ def make_run(
     saved = list(range(0, done + 1, every))
     rows = ({"step": step, "loss": 0.5 + math.exp(-step / 30), "sigma_0.5": 0.5} for step in saved)
     run.validation.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drift = (
+        {"step": step, "score": 20 + step / 20, "light": "green", "changes": {}, "guard": None} for step in saved[1:]
+    )
+    run.drift.write_text("".join(json.dumps(row) + "\n" for row in drift))
     for step in saved:
         for number, prompt in enumerate(prompts):
             draw(run, step, number, prompt, side)

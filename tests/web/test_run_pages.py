@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from example_runs import as_if, draw, make_run
@@ -54,6 +55,29 @@ def test_a_run_goes_on_before_the_eyes_and_is_asked_to_stop(page: Page, studio: 
         assert (run.controls / "stop").exists()
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     expect(page.get_by_text("Killed", exact=True)).to_be_visible()
+
+
+def test_findings_come_while_somebody_looks_and_are_tried_in_a_new_job(page: Page, studio: Served):
+    run = make_run(studio.runs, "hot", state="running", done=60)
+    with worker_lock(run):
+        page.goto("/runs/hot")
+        expect(page.get_by_role("button", name="Drift", pressed=True)).to_be_visible()
+        finding = page.locator(".r-finding").filter(has_text="Turbo has drifted")
+        expect(finding).to_have_count(0)
+        for step, score, light in ((60, 50, "yellow"), (61, 70, "red")):
+            with run.drift.open("a") as handle:
+                handle.write(json.dumps({"step": step, "score": score, "light": light}) + "\n")
+        as_if(run, step=61)
+        expect(page.get_by_role("img", name=re.compile(r"Drift 70"))).to_be_visible()
+    expect(finding).to_contain_text("left green at step 60 and was red at step 61")
+    expect(finding).to_contain_text("Use the checkpoint of step 50.")
+    finding.get_by_role("button", name="Try in a new job").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("New job")
+    draft = (studio.home / "drafts" / "try_hot.yaml").read_text()
+    assert "learning_rate: 5.0e-05" in draft or "learning_rate: 5e-05" in draft
+    spanish = page.request.get(f"{studio.address}/api/runs/hot/findings?language=es").json()
+    assert "Turbo ha derivado" in [finding["title"] for finding in spanish]
+    shutil.rmtree(run.path)
 
 
 def test_previews_are_looked_through_with_the_keyboard(page: Page, foxy):

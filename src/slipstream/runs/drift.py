@@ -11,12 +11,21 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slipstream.core.errors import RunError
 from slipstream.runs.metrics import read_metrics
 
 Row = Mapping[str, Any]
+Light = Literal["green", "yellow", "red"]
+
+YELLOW, RED = 45.0, 55.0
+"""Scores from which the light is yellow and red."""
+
+
+def light(score: float) -> Light:
+    """What a score means: green is Turbo as ever, red needs more steps or CFG."""
+    return "red" if score >= RED else "yellow" if score >= YELLOW else "green"
 
 
 def append_row(path: Path, row: Row) -> None:

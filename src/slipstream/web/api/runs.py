@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from pydantic import BaseModel
 
+from slipstream.findings.look import findings_of
+from slipstream.findings.tell import tell
 from slipstream.reports.facts import read_text
+from slipstream.reports.findings import ToldFinding
 from slipstream.runs.controls import Flag
+from slipstream.runs.drift import RED, YELLOW
+from slipstream.runs.drift import read_rows as read_drift
 from slipstream.runs.layout import RunDir
 from slipstream.runs.validation import overfitting_advice, read_rows
 from slipstream.web.api.files import DOWNLOAD, PICTURE, download_answer, picture_answer
@@ -55,6 +60,24 @@ class Validation(BaseModel):
     advice: str | None
 
 
+class DriftRow(BaseModel):
+    """One measurement. `changes` is the relative change of the velocity by noise level; `guard` what was done."""
+
+    step: int
+    score: float
+    light: str
+    changes: dict[str, float] = {}
+    guard: str | None = None
+
+
+class Drift(BaseModel):
+    """How far the LoRA bends Turbo, measured while training; scores from which the light is yellow and red."""
+
+    rows: list[DriftRow]
+    yellow: float
+    red: float
+
+
 class Asked(BaseModel):
     """What the run's worker was asked for; it follows after the update it is at."""
 
@@ -92,6 +115,24 @@ def validation(name: Name, studio: StudioOfRequest) -> Validation:
     """The loss on held-out pictures, and what it says about overfitting."""
     rows = read_rows(_run(studio, name).validation)
     return Validation(rows=rows, advice=overfitting_advice(rows, PATIENCE) if rows else None)
+
+
+@router.get("/{name}/drift")
+def drift(name: Name, studio: StudioOfRequest) -> Drift:
+    """The drift meter's measurements."""
+    rows = [DriftRow.model_validate(row) for row in read_drift(_run(studio, name).drift)]
+    return Drift(rows=rows, yellow=YELLOW, red=RED)
+
+
+@router.get("/{name}/findings")
+def findings(
+    name: Name,
+    studio: StudioOfRequest,
+    language: Annotated[Literal["en", "es"], Query(description="Of the texts.")] = "en",
+) -> list[ToldFinding]:
+    """What stands out in the run, the gravest first."""
+    run = _run(studio, name)
+    return [tell(finding, language) for finding in findings_of(run, studio.metrics.rows(run.metrics))]
 
 
 @router.get("/{name}/phases")

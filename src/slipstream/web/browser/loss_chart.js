@@ -5,7 +5,8 @@ const POINTS = 1500;
 const MOST = 4 * POINTS;
 const MAIN = 300;
 const EXTRA = 110;
-const EXTRAS = ["learning_rate", "grad_norm", "seconds"];
+const EXTRAS = ["drift", "learning_rate", "grad_norm", "seconds"];
+const LIGHTS = { green: "#1f8a4c", yellow: "#d99a00", red: "#c8372d" };
 
 export default {
   // runs: [{name, label}]; version changes when there is something new
@@ -18,7 +19,7 @@ export default {
         <label class="r-check"><input type="checkbox" v-model="log">{{ texts.log }}</label>
         <div class="r-segments" role="group" :aria-label="texts.more">
           <button v-if="hasValidation" type="button" :aria-pressed="validation" @click="validation = !validation">{{ texts.validation }}</button>
-          <button v-for="key in extras" type="button" :aria-pressed="chosen.includes(key)" @click="turn(key)">{{ texts[key] }}</button>
+          <button v-for="key in offered" type="button" :aria-pressed="chosen.includes(key)" @click="turn(key)">{{ texts[key] }}</button>
         </div>
       </div>
       <div v-if="error" class="s-note" role="alert">{{ error }}</div>
@@ -27,17 +28,21 @@ export default {
         <div class="s-note">{{ texts.none_text }}</div></div>
     </div>`,
   data() {
-    return { amount: 0.9, log: false, validation: true, chosen: [], extras: EXTRAS, error: "", loaded: false, seen: 0 };
+    return { amount: 0.9, log: false, validation: true, chosen: [], chose: false, error: "", loaded: false, seen: 0 };
   },
   computed: {
     any() { return this.seen >= 0 && this.curves().some((one) => one.columns.step?.length || one.validation.length); },
     hasValidation() { return this.seen >= 0 && this.curves().some((one) => one.validation.length); },
+    hasDrift() { return this.seen >= 0 && this.curves().some((one) => one.drift.rows.length); },
+    offered() { return EXTRAS.filter((key) => key !== "drift" || this.hasDrift); },
     total() { return MAIN + this.chosen.length * EXTRA + 8; },
     summary() {
       void this.seen;
-      return this.curves().map(({ label, columns }) => {
+      return this.curves().map(({ label, columns, drift }) => {
         const last = columns.loss?.at(-1);
-        return last === undefined || last === null ? label : `${label}: ${this.texts.loss} ${last.toPrecision(4)}`;
+        const told = last === undefined || last === null ? label : `${label}: ${this.texts.loss} ${last.toPrecision(4)}`;
+        const bent = drift.rows.at(-1);
+        return bent ? `${told}, ${this.texts.drift} ${Number(bent.score.toPrecision(3))}` : told;
       }).join("; ");
     },
   },
@@ -71,8 +76,8 @@ export default {
   methods: {
     // kept outside of Vue's sight: thousands of numbers need no watching
     curves() { return this.found ?? []; },
-    forget() { this.found = this.runs.map(({ name, label }) => ({ name, label, columns: {}, validation: [], last: -1 })); },
-    turn(key) { this.chosen = EXTRAS.filter((one) => this.chosen.includes(one) !== (one === key)); },
+    forget() { this.found = this.runs.map(({ name, label }) => ({ name, label, columns: {}, validation: [], drift: { rows: [] }, last: -1 })); },
+    turn(key) { this.chose = true; this.chosen = EXTRAS.filter((one) => this.chosen.includes(one) !== (one === key)); },
     async load() {
       if (this.loading) { this.again = true; return; }
       this.loading = true;
@@ -85,6 +90,7 @@ export default {
       this.loading = false;
       this.loaded = true;
       this.seen += 1;
+      if (!this.chose && this.hasDrift && !this.chosen.length) this.chosen = ["drift"];
       await this.$nextTick();
       this.chart?.resize();
       this.draw();
@@ -101,6 +107,7 @@ export default {
       one.columns = joined(one.columns, fresh.columns);
       one.last = fresh.last_step ?? -1;
       one.validation = (await ask(runAddress(one.name, "validation"))).rows;
+      one.drift = await ask(runAddress(one.name, "drift"));
     },
     draw() {
       if (!this.chart || !this.any) return;
@@ -140,6 +147,7 @@ export default {
       panels.forEach((key, panel) => {
         const log = this.log && key !== "learning_rate";
         const base = { type: "line", symbol: "none", xAxisIndex: panel, yAxisIndex: panel, clip: true, label_: one.label, key };
+        if (key === "drift") { found.push(...this.driftOf(one, colour, base)); return; }
         const raw = points(one.columns, key, { log });
         const smooth = key === "learning_rate" ? 0 : this.amount;
         if (smooth) found.push({ ...base, name: `${one.name} ${key} raw`, raw: true, data: raw, silent: true,
@@ -155,7 +163,25 @@ export default {
       });
       return found;
     },
+    // the score, each point in the colour of its light, over the bands of the lights
+    driftOf(one, colour, base) {
+      const { rows, yellow, red } = one.drift;
+      if (!rows.length) return [];
+      const band = (light, from, to) => [{ yAxis: from, itemStyle: { color: LIGHTS[light], opacity: 0.13 } }, { yAxis: to }];
+      const first = this.found.find((other) => other.drift.rows.length) === one;
+      const bands = [band("green", 0, yellow), band("yellow", yellow, red), band("red", red, Number.MAX_SAFE_INTEGER)];
+      return [{ ...base, name: `${one.name} drift`, symbol: "circle", symbolSize: 7, showSymbol: true, showAllSymbol: true,
+        data: rows.map(({ step, score, light }) => ({ value: [step, score], itemStyle: { color: LIGHTS[light], borderWidth: 0 } })),
+        lineStyle: { color: colour, width: 1.5 }, itemStyle: { color: colour },
+        markArea: first ? { silent: true, animation: false, data: bands } : undefined }];
+    },
     scaleOf(key, series) {
+      if (key === "drift") {
+        const rows = this.found.flatMap((one) => one.drift.rows);
+        const top = Math.max(...this.found.map((one) => 1.1 * (one.drift.red ?? 0)), ...rows.map((row) => 1.1 * row.score));
+        const [, max, interval] = axisEnds(0, top, 3);
+        return { type: "value", min: 0, max, interval };
+      }
       if (this.log && key !== "learning_rate") return { type: "log", min: null, max: null, interval: null, scale: true };
       const values = series.filter((one) => one.key === key || (key === "loss" && one.key === "validation")).flatMap((one) => one.data.map((pair) => pair[1]));
       const range = robustRange(values);

@@ -14,6 +14,7 @@ from slipstream.web.pages.run_actions import actions
 from slipstream.web.pages.run_tabs import checkpoints_tab, config_tab, facts_tab, phases_card
 from slipstream.web.parts.browser import LogView, LossChart, PreviewWall
 from slipstream.web.parts.cards import card, empty_state, figure
+from slipstream.web.parts.findings_card import FindingsCard
 from slipstream.web.parts.frame import frame
 from slipstream.web.parts.live import while_visible
 from slipstream.web.parts.run_state import (
@@ -81,7 +82,8 @@ class _RunPage:
         while_visible(_SECONDS, self.look)
 
     def _look(self) -> RunLook:
-        return look_at_run(self.run, self.seen, waits=has_job(self.studio.settings, self.run))
+        waits = has_job(self.studio.settings, self.run)
+        return look_at_run(self.run, self.seen, waits=waits, metrics=self.studio.metrics)
 
     def _hero(self, look: RunLook) -> None:
         with card():
@@ -100,9 +102,10 @@ class _RunPage:
     def _panels(self, look: RunLook) -> None:
         name, running = self.run.name, look.running
         with ui.tab_panel("overview"), ui.element("div").classes("r-overview"):
-            with card(say("run.curves")):
+            self.findings = FindingsCard(self.studio, self.run)
+            with card(say("run.curves")) as curves:
+                curves.classes("r-curves")
                 self.chart = LossChart([name], version=look.detail.summary.step)
-                self.advice = ui.label().classes("r-advice")
             with card(say("run.newest")):
                 self.newest = ui.element("div").classes("r-newest")
             self.phases = phases_card(self.run, self.studio.metrics)
@@ -146,8 +149,6 @@ class _RunPage:
                 self.figures[name].set_text(text)
         self.message.set_text(summary.message)
         self.message.set_visibility(bool(summary.message))
-        self.advice.set_text(look.advice or "")
-        self.advice.set_visibility(bool(look.advice))
         self.actions.show(look)
         self.chart.now(version=look.curves_version)
         self.wall.now(version=look.previews_version, running=look.running)
@@ -160,6 +161,8 @@ class _RunPage:
             self.newest.clear()
             with self.newest:
                 newest_row(self.run.name, look)
+        if before is None or before.findings != look.findings:
+            self.findings.show(look.findings)
         if before is None:
             return
         if before.checkpoints_version != look.checkpoints_version and "checkpoints" in self.opened:

@@ -34,8 +34,8 @@ COMPARE_TEXTS = (
     "picture", "none", "none_text",
 )  # fmt: skip
 CHART_TEXTS = (
-    "smoothing", "log", "more", "loss", "validation", "learning_rate", "grad_norm", "seconds", "none", "none_text",
-    "step",
+    "smoothing", "log", "more", "loss", "validation", "drift", "learning_rate", "grad_norm", "seconds", "none",
+    "none_text", "step",
 )  # fmt: skip
 LOG_TEXTS = ("title", "search", "follow", "found", "cut", "none")
 

@@ -20,6 +20,11 @@ def use_language(language: Language) -> str:
     return chosen
 
 
+def language_now() -> str:
+    """The language of the page that is being built or acted on."""
+    return str(context.client.storage.get(_KEY, LANGUAGES[0]))
+
+
 def say(key: str, **values: object) -> str:
     """The text of a key, with its `{names}` filled in; to be called where a page is built or in its handlers."""
-    return say_in(context.client.storage.get(_KEY, LANGUAGES[0]), key, **values)
+    return say_in(language_now(), key, **values)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from slipstream.config.overrides import split_override
 from slipstream.core.errors import JobError
 from slipstream.reports.facts import read_text
 from slipstream.runs.controls import Flag
@@ -62,6 +65,21 @@ def go_on(settings: StudioSettings, run: RunDir, steps: int) -> int:
         ConfigError: the number of steps is wrong.
     """
     return continue_run(settings, run.path, steps=steps, queue=None).id
+
+
+def draft_with_settings(settings: StudioSettings, run: RunDir, overrides: Sequence[str]) -> str:
+    """Keep a draft of a new job with the run's config and some settings changed; returns the draft's name.
+
+    Raises:
+        ConfigError: the run's config cannot be read.
+    """
+    draft = as_copy(read_text(run.config), taken_names(settings.runs_dir))
+    for override in overrides:
+        path, value = split_override(override)
+        draft = changed(draft, path, value)
+    name = f"try_{run.name}"[:100]
+    save_draft(settings.home, name, draft.text)
+    return name
 
 
 def draft_from_checkpoint(settings: StudioSettings, run: RunDir, file: str) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipstream.core.errors import SlipstreamError
+from slipstream.findings.finding import Finding
+from slipstream.findings.look import findings_of
 from slipstream.reports.headings import run_headings
 from slipstream.reports.pictures import find_previews
 from slipstream.runs.layout import RunDir
-from slipstream.runs.validation import overfitting_advice, read_rows
+from slipstream.runs.validation import read_rows
+from slipstream.web.services.metric_rows import MetricFiles
 from slipstream.web.services.runs import RunDetail, describe
 
-PATIENCE = 3
 MOST_NEWEST = 12
+_LOOKS = 40
+"""Looks for findings over a whole run, besides those after previews and measurements."""
 
 
 @dataclass(frozen=True)
@@ -35,35 +40,52 @@ class RunLook:
     """Whether a training state is there to go on from."""
     waits: bool
     """Whether a job of the queue waits with it."""
-    advice: str | None
+    findings: tuple[Finding, ...]
+    findings_version: tuple[object, ...]
     newest: Newest | None
     curves_version: float
-    """Changes with every update and every measurement on held-out pictures."""
+    """Changes with every update and every measurement."""
     previews_version: int
     checkpoints_version: int
     phases_version: int
 
 
-def look_at_run(run: RunDir, before: RunLook | None = None, *, waits: bool = False) -> RunLook:
-    """The run as it is now; with the look before, pictures are listed again only where there are new ones. `waits` is
-    what the queue says of it."""
+def look_at_run(
+    run: RunDir, before: RunLook | None = None, *, waits: bool = False, metrics: MetricFiles | None = None
+) -> RunLook:
+    """The run as it is now; with the look before, pictures are listed again only where there are new ones, and findings
+    are looked for again only now and then, none without `metrics`. `waits` is what the queue says of it."""
     detail = describe(run)
-    previews = _stamp(run.previews)
+    previews, drift = _stamp(run.previews), _stamp(run.drift)
     same = before is not None and before.previews_version == previews
     rows = read_rows(run.validation)
+    summary = detail.summary
+    version = (summary.state, summary.step // max(1, summary.steps // _LOOKS), len(rows), drift, previews)
+    known = before is not None and before.findings_version == version
     return RunLook(
         detail=detail,
         running=detail.summary.state == "running",
         has_report=run.report.is_file(),
         may_go_on=any(run.checkpoints.glob("*.pt")),
         waits=waits,
-        advice=overfitting_advice(rows, PATIENCE) if rows else None,
+        findings=before.findings if known and before is not None else _findings(run, metrics),
+        findings_version=version,
         newest=before.newest if same and before is not None else newest(run, detail, previews),
-        curves_version=detail.summary.step + len(rows) / 1_000_000,
+        curves_version=summary.step + len(rows) / 1_000_000 + drift % 1000 / 1_000_000_000,
         previews_version=previews,
         checkpoints_version=_stamp(run.checkpoints) + _stamp(run.lora),
         phases_version=_stamp(run.phases),
     )
+
+
+def _findings(run: RunDir, metrics: MetricFiles | None) -> tuple[Finding, ...]:
+    """What stands out; nothing where the run's config cannot be read, which its page says elsewhere."""
+    if metrics is None:
+        return ()
+    try:
+        return findings_of(run, metrics.rows(run.metrics))
+    except SlipstreamError:
+        return ()
 
 
 def newest(run: RunDir, detail: RunDetail, version: int) -> Newest | None:
