@@ -16,24 +16,25 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from slipstream.flow.solvers import euler_sigmas
+from slipstream.runs.drift import RED as RED
+from slipstream.runs.drift import YELLOW as YELLOW
+from slipstream.runs.drift import Light as Light
+from slipstream.runs.drift import light as light
 
 T = TypeVar("T")
 Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
 """(noisy_BCHW, sigma_B, list of caption features (tokens, T)) -> velocity_BCHW."""
-Light = Literal["green", "yellow", "red"]
 
 STEPS = 8
 """Of Turbo's trajectory."""
 LEVELS = (0.95, 0.3)
 """Noise levels that are measured, each at the nearest step: the first shows drift, the second what is learned."""
-YELLOW, RED = 45.0, 55.0
-"""Scores from which the light is yellow and red."""
 DETAIL_FROM = 0.25
 """Spatial frequency of latents from which it counts as detail, in periods per latent cell (at most 0.5 along an
 axis): structure finer than 4 cells, which are 32 pixels."""
@@ -167,11 +168,6 @@ def drift_score(change: Mapping[float, LevelChange]) -> float:
     high = [one.detail for level, one in change.items() if level >= _HIGH_NOISE] or [change[max(change)].detail]
     logarithm = sum(math.log(detail) for detail in high) / len(high)
     return 100.0 * (1.0 - math.exp(-abs(logarithm)))
-
-
-def light(score: float) -> Light:
-    """What a score means: green keeps Turbo's steps, yellow wears them, red has lost them."""
-    return "red" if score >= RED else "yellow" if score >= YELLOW else "green"
 
 
 def _parts(things: Sequence[T], most: int) -> list[tuple[int, Sequence[T]]]:

@@ -24,7 +24,7 @@ YELLOW, RED = 45.0, 55.0
 
 
 def light(score: float) -> Light:
-    """What a score means: green is Turbo as ever, red needs more steps or CFG."""
+    """What a score means: green keeps Turbo's steps, yellow wears them, red has lost them."""
     return "red" if score >= RED else "yellow" if score >= YELLOW else "green"
 
 
