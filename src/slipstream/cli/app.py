@@ -218,6 +218,41 @@ def sample(
 
 
 @app.command()
+def drift(
+    lora: Annotated[
+        str, typer.Argument(help="A LoRA file, a run folder, or the name of a run in runs/.", show_default=False)
+    ],
+    all_checkpoints: Annotated[
+        bool, typer.Option("--all", help="Every checkpoint of the run, and a plot over them.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option(help="A model name, folder or hub id.", show_default="what the LoRA was trained on")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="A file with unrelated prompts, one a line.", show_default="twelve of slipstream's own"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=64, help="Pictures of each prompt.")] = 1,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the pictures in pixels.", show_default="512, tiny models 128")
+    ] = None,
+    weight: Annotated[float, typer.Option(min=-4, max=4, help="Of the LoRA.")] = 1.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without the test of steps and CFG: a quarter of the time.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for drift.json, drift.html and pictures.", show_default="drift/NAME")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Is Turbo with this LoRA still Turbo? Measures drift on unrelated prompts, and says what to do."""
+    from slipstream.cli.drift import DriftOptions, drift_command
+
+    drift_command(lora, DriftOptions(all_checkpoints, base, prompts, seeds, size, weight, quick, device, out, as_json))
+
+
+@app.command()
 def caption(
     dataset: Annotated[Path, typer.Argument(help="A folder of pictures.", show_default=False)],
     model: Annotated[

@@ -17,6 +17,26 @@ _TINY_PROMPTS = (
     "a blob emoji of sailboat",
     "a flat emoji of key",
 )
+_MORE_REAL_PROMPTS = (
+    "an old fisherman mending a net on a harbour wall, portrait photograph",
+    "a snow-covered pine forest under a clear night sky",
+    "a glass of orange juice beside a stack of pancakes",
+    "a yellow tram passing a tiled facade in a narrow street",
+    "a watercolour painting of a heron standing in reeds",
+    "a shop window with a sign that says OPEN, at night in the rain",
+    "two children flying a kite on a wide beach",
+    "an astronaut's helmet on a shelf full of books, oil painting",
+)
+_MORE_TINY_PROMPTS = (
+    "a twemoji emoji of rocket",
+    "a noto emoji of umbrella",
+    "a glossy emoji of guitar",
+    "a blob emoji of fish",
+    "a twemoji emoji of mushroom",
+    "a flat emoji of bell",
+    "a noto emoji of crown",
+    "a glossy emoji of cactus",
+)
 _REAL_SIDE, _TINY_SIDE = 512, 128
 
 
@@ -42,3 +62,10 @@ def unrelated_prompts(*, is_tiny: bool, own: Sequence[str] = ()) -> UnrelatedPro
     """
     packaged = _TINY_PROMPTS if is_tiny else _REAL_PROMPTS
     return UnrelatedPrompts(tuple(own) or packaged, _TINY_SIDE if is_tiny else _REAL_SIDE)
+
+
+def pictured_prompts(*, is_tiny: bool, own: Sequence[str] = ()) -> tuple[str, ...]:
+    """The prompts that `slipstream drift` draws: the user's own, else those of the meter and eight more."""
+    if own:
+        return tuple(own)
+    return (*_TINY_PROMPTS, *_MORE_TINY_PROMPTS) if is_tiny else (*_REAL_PROMPTS, *_MORE_REAL_PROMPTS)

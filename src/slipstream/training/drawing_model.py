@@ -213,6 +213,12 @@ class DrawingModel:
             at_lora_scale=scaled(loras), max_batch=max_batch,
         )  # fmt: skip
 
+    @property
+    def codec(self) -> ImageCodec:
+        """The VAE that `renderer` decodes with."""
+        assert self._loaded is not None, "call `use` first"
+        return self._loaded.codec
+
     def drop_graphs(self) -> None:
         """Free what CUDA graphs hold; they are made anew."""
         if self._loaded is not None and self._loaded.fast is not None:
