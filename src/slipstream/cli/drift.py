@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,13 +17,13 @@ from rich.text import Text
 
 from slipstream.cli.screen import duration, err, out
 from slipstream.core.errors import ConfigError
-from slipstream.evaluation.drift_findings import USUAL_STEPS, Cell, DriftFindings, LoraDrift
+from slipstream.evaluation.drift_findings import MANY_STEPS, USUAL_STEPS, Cell, DriftFindings, LoraDrift
 
 if TYPE_CHECKING:
     from slipstream.workflows.drift import Watch
 
 RESULTS = Path("drift")
-_LIGHTS = {"green": "green", "yellow": "yellow", "red": "red"}
+_PLAIN_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def _prompts(path: Path | None) -> tuple[str, ...]:
 
 @contextmanager
 def _watching() -> Iterator[Watch]:
-    """Lines on stderr; on a terminal the phase with a bar, and the time left once predictions are made."""
+    """Lines on stderr; on a terminal the phase with a bar, and the time left once predictions are made; elsewhere a
+    line now and then."""
     from slipstream.workflows.drift import Watch
 
     columns = (
@@ -93,8 +95,14 @@ def _watching() -> Iterator[Watch]:
         def on_loading(what: str, done: int, total: int) -> None:
             bar.update(loading, description=escape(what), completed=done, total=total or None)
 
+        last_told = time.monotonic()
+
         def on_measuring(what: str, done: int, total: int) -> None:
+            nonlocal last_told
             bar.update(loading, visible=False)
+            if not err.is_terminal and time.monotonic() - last_told >= _PLAIN_EVERY_SECONDS:
+                last_told = time.monotonic()
+                err.print(f"[dim]{escape(what)}  {done}/{total} predictions[/dim]")
             bar.update(measuring, description=escape(what), completed=done, total=total, visible=True)
 
         yield Watch(lambda line: err.print(f"[dim]{escape(line)}[/dim]"), on_loading, on_measuring)
@@ -102,7 +110,7 @@ def _watching() -> Iterator[Watch]:
 
 def _show(findings: DriftFindings) -> None:
     newest = findings.newest
-    colour = _LIGHTS.get(newest.light or "", "bold")
+    colour = newest.light or "bold"
     out.print(f"[bold]{escape(findings.name)}[/bold] on {escape(findings.base)}, in {duration(findings.seconds)}")
     out.print(_table(findings))
     if newest.cells:
@@ -119,11 +127,12 @@ def _table(findings: DriftFindings) -> Table:
     """A row for each LoRA."""
     few = findings.newest.few_to_many is not None
     sets = findings.newest.set_distance is not None
-    table = Table("LoRA", "score", "velocity at high / low noise", "distance", *(["between sets"] if sets else []))
-    for heading in (*([f"{USUAL_STEPS} to 30 steps"] if few else []), "sharpness", "fine detail"):
-        table.add_column(heading)
+    headings = ["LoRA", "score", "velocity", "distance", *(["sets"] if sets else [])]
+    table = Table(*headings, *([f"{USUAL_STEPS} vs {MANY_STEPS}"] if few else []), "sharpness", "fine detail")
     for column in table.columns[1:]:
         column.justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
     for one in findings.loras:
         table.add_row(*_row(one, few=few, sets=sets))
     return table
@@ -132,8 +141,8 @@ def _table(findings: DriftFindings) -> Table:
 def _row(one: LoraDrift, *, few: bool, sets: bool) -> Sequence[str | Text]:
     name = escape(one.name) if one.step is None else f"step {one.step}"
     return (
-        name, Text(f"{one.score:.0f}", style=_LIGHTS.get(one.light or "", "")),
-        f"{one.levels[0].velocity:.0%} / {one.levels[-1].velocity:.0%}", f"{one.distance:.3f}",
+        name, Text(f"{one.score:.0f}", style=one.light or ""),
+        f"{one.levels[0].velocity:.0%}", f"{one.distance:.3f}",
         *([f"{one.set_distance:.2f}"] if sets else []), *([f"{one.few_to_many:.4f}"] if few else []),
         f"{one.sharpness:.0%}", f"{one.fine_detail:.0%}",
     )  # fmt: skip
@@ -142,7 +151,7 @@ def _row(one: LoraDrift, *, few: bool, sets: bool) -> Sequence[str | Text]:
 def _grid(cells: Sequence[Cell]) -> Table:
     """Steps by CFG: how much nearer to the base's own pictures than with the usual steps."""
     steps = sorted({cell.steps for cell in cells})
-    table = Table("nearer to the base's own", *(f"{count} steps" for count in steps))
+    table = Table("nearer by", *(f"{count} steps" for count in steps))
     best = max(cells, key=lambda cell: cell.gain)
     for guidance in sorted({cell.guidance_scale for cell in cells}):
         row = {cell.steps: cell for cell in cells if cell.guidance_scale == guidance}

@@ -10,6 +10,8 @@ MANY_STEPS = 30
 TRIED_STEPS = (4, 8, 12, 20, 30)
 TRIED_GUIDANCE = (0.0, 2.0, 3.0)
 """CFG; 0 = none."""
+LEAST_DISTANCE = 0.01
+"""Below this the pictures are the base's own to the eye, and there is nothing to win."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Cell:
         steps: denoising steps.
         guidance_scale: CFG, 0 = none.
         distance: mean distance to the base's picture of the same prompt and seed (0 = the same picture).
-        gain: share by which that distance is shorter than with 8 steps and no guidance; negative where longer.
+        gain: share by which that distance is shorter than with 8 steps and no guidance (of `LEAST_DISTANCE` where that
+            is less); negative where longer.
         gain_error: standard error of `gain` over pictures, pair by pair.
         sharpness: relative to the base's pictures.
     """

@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slipstream.evaluation.drift_findings import USUAL_STEPS, Cell, LoraDrift, Training
+from slipstream.evaluation.drift_findings import LEAST_DISTANCE, USUAL_STEPS, Cell, LoraDrift, Training
 
 SLIGHT_GAIN, LARGE_GAIN = 0.10, 0.20
 """Shares by which other steps or CFG bring pictures nearer to Turbo's own: from the first on that is
 said, from the second on the LoRA needs them."""
-LEAST_DISTANCE = 0.01
-"""Below this the pictures are Turbo's own to the eye, and there is nothing to win."""
 SURE_ERRORS = 2.0
 """Standard errors that a gain must be above zero."""
 HIGHEST_RATE = 1e-4

@@ -13,6 +13,7 @@ from slipstream.reports.scales import Axis, axis_ticks, padded, tick_label
 WIDTH, HEIGHT = 560, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 16, 44
 NUM_HUES = 9
+"""Colours of thin lines; the first looks like the thick line's and comes last."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _grid(chart: Chart, x: Axis, y: Axis) -> str:
 def _line(line: Line, number: int, x: Axis, y: Axis) -> str:
     places = [(x.place(left), y.place(top)) for left, top in line.points]
     joined = " ".join(f"{left:.1f},{top:.1f}" for left, top in places)
-    style = "line" if line.strong else f"thin ink{number % NUM_HUES}"
+    style = "line" if line.strong else f"thin ink{(number + 1) % NUM_HUES}"
     parts = [f'<polyline class="{style}" points="{joined}"><title>{escape(line.name)}</title></polyline>']
     if line.strong:
         parts += [f'<circle class="dot" cx="{left:.1f}" cy="{top:.1f}" r="3.2"/>' for left, top in places]

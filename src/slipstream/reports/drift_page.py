@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from slipstream.core.atomic import write_text
 from slipstream.evaluation.drift_findings import MANY_STEPS, Cell, DriftFindings
-from slipstream.evaluation.drift_verdict import need_of
+from slipstream.evaluation.drift_verdict import LARGE_GAIN, need_of
 from slipstream.reports.drift_charts import Chart, Line, chart_svg
 from slipstream.reports.pictures import embed_pictures, thinned
 
@@ -75,9 +75,13 @@ def render_drift_page(findings: DriftFindings, pictures: DriftPictures) -> str:
             noise=_noise_charts(findings),
             spectrum=Markup(chart_svg(_spectrum(findings))),
             steps=_steps_chart(findings),
-            guidance_legend=[(f"CFG {guidance:g}", place) for place, guidance in enumerate(_guidances(findings)[1:])],
+            guidance_legend=[
+                (f"CFG {guidance:g}", place) for place, guidance in enumerate(_guidances(findings)[1:], start=1)
+            ],
             checkpoints=_checkpoint_charts(findings),
-            legend=[(f"step {findings.loras[at].step}", place) for place, at in enumerate(_drawn(findings)[:-1])],
+            legend=[
+                (f"step {findings.loras[at].step}", place) for place, at in enumerate(_drawn(findings)[:-1], start=1)
+            ],
             many=MANY_STEPS,
         )
     )
@@ -114,7 +118,7 @@ def _heat(findings: DriftFindings, pictures: DriftPictures, uris: Mapping[Path, 
     if not cells:
         return []
     need = need_of(cells)
-    widest = max(0.1, *(abs(cell.gain) for cell in cells))
+    widest = max(LARGE_GAIN, *(abs(cell.gain) for cell in cells))
 
     def heat(cell: Cell) -> Heat:
         paths = pictures.cells.get((cell.steps, cell.guidance_scale), ())
@@ -189,9 +193,7 @@ def _steps_chart(findings: DriftFindings) -> Markup | None:
         )
         for guidance in _guidances(findings)
     ]
-    chart = Chart(
-        "Distance", "steps", (*lines[1:], lines[0]), bounds=(0.0,), y_text="{:.2f}".format, x_text="{:.0f} steps".format
-    )
+    chart = Chart("Distance", "steps", (*lines[1:], lines[0]), y_text="{:.3f}".format, x_text="{:.0f} steps".format)
     return Markup(chart_svg(chart))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slipstream.drawings.request import LoraUse
 from slipstream.evaluation.drift import LEVELS, LevelChange, Probe, drift_score, lay_probes, light, velocity_change
-from slipstream.evaluation.drift_findings import MANY_STEPS, USUAL_STEPS, Cell, Level, LoraDrift
+from slipstream.evaluation.drift_findings import LEAST_DISTANCE, MANY_STEPS, USUAL_STEPS, Cell, Level, LoraDrift
 from slipstream.evaluation.picture_distance import (
     PictureFeatures,
     encoder_features,
@@ -28,6 +28,7 @@ from slipstream.training.drawing_model import DrawingModel, Told
 
 DECODE = 4
 """What decoding and looking at a picture costs, in predictions, for the progress bar."""
+_NOBODY = Told()
 LOWER_WEIGHTS = (0.8, 0.7, 0.6)
 """The guide's range for a LoRA that is too strong, as shares of the weight."""
 
@@ -184,15 +185,16 @@ def _guidance(picture: Picture) -> float:
 def _meter(bench: Bench, lora: LoraUse, told: Told) -> tuple[dict[float, LevelChange], dict[str, float]]:
     """What the LoRA changes by noise level, and its score at lower weights; leaves it attached at its own weight."""
     few = tuple(_at_scored_levels(probe) for probe in bench.probes)
-    score_at = {}
-    for share in LOWER_WEIGHTS:
-        weight = round(lora.strength * share, 3)
-        bench.model.use([replace(lora, strength=weight)], told)
-        score_at[f"{weight:g}"] = drift_score(_changes(bench, few))
-        bench.work(len(few))
     bench.model.use([lora], told)
     change = _changes(bench, bench.probes)
     bench.work(len(bench.probes) * USUAL_STEPS)
+    score_at = {}
+    for share in LOWER_WEIGHTS:
+        weight = round(lora.strength * share, 3)
+        bench.model.use([replace(lora, strength=weight)], _NOBODY)
+        score_at[f"{weight:g}"] = drift_score(_changes(bench, few))
+        bench.work(len(few))
+    bench.model.use([lora], _NOBODY)
     return change, score_at
 
 
@@ -239,17 +241,16 @@ def _mean_distance(a: Drawn, b: Drawn) -> float:
 def _cells(base: Drawn, drawn: dict[tuple[int, float], Drawn]) -> tuple[Cell, ...]:
     """The test with other steps and CFG, compared pair by pair with the usual ones."""
     usual_N = paired_distance(base.features, drawn[USUAL_STEPS, 0.0].features)
-    whole = float(usual_N.mean().clamp(min=1e-9))
+    whole = max(float(usual_N.mean()), LEAST_DISTANCE)
     found = []
     for steps, guidance_scale in sorted(drawn):
         one = drawn[steps, guidance_scale]
         distance_N = paired_distance(base.features, one.features)
         nearer_N = (usual_N - distance_N) / whole
-        spread = float(nearer_N.std()) if len(nearer_N) > 1 else float("inf")
         found.append(
             Cell(
                 steps, guidance_scale, float(distance_N.mean()), float(nearer_N.mean()),
-                spread / len(nearer_N) ** 0.5, relative_sharpness(one.images, base.images),
+                float(nearer_N.std()) / len(nearer_N) ** 0.5, relative_sharpness(one.images, base.images),
             )
         )  # fmt: skip
     return tuple(found)
