@@ -105,7 +105,7 @@ def test_targets(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     by_name = find_target("cat", all_checkpoints=False)
     assert by_name.name == "cat"
     assert by_name.base is not None
-    assert by_name.base.model == "Tongyi-MAI/Z-Image"
+    assert (by_name.base.model, by_name.variant) == ("Tongyi-MAI/Z-Image", "base")
     assert by_name.training.learning_rate == 2e-4
     foreign = lora_file(tiny, tmp_path / "other.safetensors", 0.1, {})
     target = find_target(str(foreign), all_checkpoints=False)

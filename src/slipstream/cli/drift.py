@@ -50,7 +50,7 @@ def drift_command(target: str, options: DriftOptions) -> None:
         raise ConfigError(
             f"{options.side} is no side of a picture", where="--size", fix="use a multiple of 16 from 64 on."
         )
-    folder = options.out or RESULTS / Path(target).stem
+    folder = options.out or RESULTS / Path(target).name.removesuffix(".safetensors")
     request = DriftRequest(
         target, folder, options.all_checkpoints, options.base, _prompts(options.prompts_file), options.num_seeds,
         options.side, options.weight, options.quick, options.device,

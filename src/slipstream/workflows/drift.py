@@ -139,7 +139,7 @@ def _base(request: DriftRequest, target: Target) -> tuple[Base, str, list[str]]:
         differs = trained not in (None, base.model)
         return base, variant_of(base.model), [f"trained for {trained}, measured on {base.model}"] if differs else []
     if target.base is not None:
-        return target.base, variant_of(target.base.model), []
+        return target.base, target.variant or variant_of(target.base.model), []
     base = base_called(VARIANTS["turbo"].default_repo)
     named = f" {target.training.base!r}, which is not known here" if target.training.base else " no base"
     return base, "turbo", [f"the file names{named}: measured on Z-Image Turbo; --base says otherwise"]

@@ -30,11 +30,12 @@ class LoraPlace:
 
 @dataclass(frozen=True)
 class Target:
-    """What is measured. `base` None: neither file nor run names one that is known here."""
+    """What is measured. `base` None: neither file nor run names one that is known here. `variant`: its kind."""
 
     name: str
     loras: tuple[LoraPlace, ...]
     base: Base | None
+    variant: str | None
     training: Training
 
 
@@ -59,16 +60,15 @@ def find_target(text: str, *, all_checkpoints: bool) -> Target:
             "a single file has no checkpoints", where="--all", fix="give the run's folder, or leave --all out."
         )
     metadata = read_header(path).metadata
-    return Target(path.stem, (LoraPlace(path, _step(metadata)),), _base_of(metadata), _training(metadata))
+    return Target(path.stem, (LoraPlace(path, _step(metadata)),), *_base_of(metadata), _training(metadata))
 
 
 def _of_run(run: RunDir, *, all_checkpoints: bool) -> Target:
     found = {
         int(match[1]): path for path in run.checkpoints.glob("*.safetensors") if (match := _LABEL.search(path.name))
     }
-    progress = read_progress(run)
     if run.lora.is_file():
-        found[progress.step if progress is not None else max(found, default=0) + 1] = run.lora
+        found[_step(read_header(run.lora).metadata) or _last_step(run)] = run.lora
     if not found:
         raise ConfigError(
             "the run has no LoRA yet", where=str(run.path),
@@ -77,11 +77,16 @@ def _of_run(run: RunDir, *, all_checkpoints: bool) -> Target:
     steps = sorted(found)[0 if all_checkpoints else -1 :]
     places = tuple(LoraPlace(found[step], step) for step in steps)
     metadata = read_header(places[-1].path).metadata
-    return Target(run.name, places, _base_of_run(run) or _base_of(metadata), _training(metadata))
+    return Target(run.name, places, *(_base_of_run(run) or _base_of(metadata)), _training(metadata))
 
 
-def _base_of_run(run: RunDir) -> Base | None:
-    """The base that the run's config names, if it still can be read."""
+def _last_step(run: RunDir) -> int:
+    progress = read_progress(run)
+    return 0 if progress is None else progress.step
+
+
+def _base_of_run(run: RunDir) -> tuple[Base, str] | None:
+    """The base that the run's config names, and its variant; None where the folder has no config."""
     from slipstream.config.run_config import config_from_run
     from slipstream.config.variants import extras_source
 
@@ -89,15 +94,17 @@ def _base_of_run(run: RunDir) -> Base | None:
         return None
     config = config_from_run(run.config)
     panel = config.quantization
-    return Base(config.model.name_or_path, extras_source(config.model), panel.transformer, panel.text_encoder)
+    base = Base(config.model.name_or_path, extras_source(config.model), panel.transformer, panel.text_encoder)
+    return base, config.model.variant
 
 
-def _base_of(metadata: Mapping[str, str]) -> Base | None:
-    """The base that a file names, where that name means the same to everybody."""
+def _base_of(metadata: Mapping[str, str]) -> tuple[Base | None, str | None]:
+    """The base that a file names, where that name means the same to everybody, and its variant."""
     from slipstream.config.variants import variant_named
 
     name = metadata.get("base_model", "")
-    return base_called(name) if variant_named(name) is not None else None
+    variant = variant_named(name)
+    return (None, None) if variant is None else (base_called(name), variant)
 
 
 def base_called(name: str) -> Base:
