@@ -8,7 +8,8 @@ SLOW = (40, 100, 240, 400)
 """Updates at which methods that learn slower are judged."""
 
 METHODS = {
-    "v2": Method(after=(1.0, 10.0), weights=(0.5, 0.75)),
+    "v2": Method(after=((1.0, 1.0), (10.0, 1.0))),
+    "v2, projected": Method(after=((1.0, 1.0), (1.0, 1.5), (1.0, 2.0), (3.0, 2.0), (0.3, 1.3), (3.0, 3.0))),
     "pull 1": Method(pull=1.0),
     "pull 3": Method(pull=3.0, checkpoints=SLOW),
     "DOP": Method(dop=1.0, checkpoints=SLOW),
@@ -58,5 +59,6 @@ PLANS = {
         (MAIN, ("foxy",), (1, 2)),
         (MAIN, ("blueprint", "robot"), (1, 2)),
     ),
+    "project": ((("v2, projected",), ("foxy", "blueprint", "robot"), (0, 1, 2)),),
 }
 """Name -> (methods, tasks, seeds) in the order in which they are run."""

@@ -42,14 +42,21 @@ def inputs_of(path: Path, task: str, num_prompts: int, device: str) -> None:
         torch.save(make_inputs(task, num_prompts, 96 if num_prompts >= 16 else 8, torch.device(device)), path)
 
 
-def trial(path: str, device: str, method: Method, seed: int, grids: Path) -> list[dict[str, float]]:
-    """One trial in a process that keeps its task's inputs."""
+def trial(path: str, device: str, method: Method, key: tuple[str, int, str], place: Path) -> list[dict[str, float]]:
+    """One trial in a process that keeps its task's inputs; its figures are written as they come."""
     torch.set_num_threads(1)
-    key = (path, device)
-    if key not in _BENCHES:
+    if (path, device) not in _BENCHES:
         inputs: Inputs = torch.load(path, weights_only=False)
-        _BENCHES[key] = Bench(inputs, torch.device(device))
-    return run_trial(_BENCHES[key], method, seed, grids)
+        _BENCHES[path, device] = Bench(inputs, torch.device(device))
+    task, seed, name = key
+    about = {"task": task, "method": name, "seed": seed, "settings": asdict(method)}
+
+    def tell(rows: list[dict[str, float]]) -> None:
+        partial = place.with_suffix(".part")
+        partial.write_text(json.dumps({**about, "rows": rows}))
+        partial.replace(place)
+
+    return run_trial(_BENCHES[path, device], method, seed, place.with_suffix(""), tell)
 
 
 def at_style(rows: list[dict[str, float]], style: float, key: str) -> float | None:
@@ -88,13 +95,15 @@ def summary(results: Mapping[str, Mapping[str, Any]], styles: tuple[float, ...])
         return out
 
     for name, by_seed in results.items():
-        plain = {s: [r for r in rows if "weight" not in r] for s, rows in by_seed.items()}
-        amounts = sorted({row.get("after", 0.0) for rows in plain.values() for row in rows})
-        for amount in amounts:
-            chosen = {s: [r for r in rows if r.get("after", 0.0) == amount] for s, rows in plain.items()}
+        kinds = sorted({(row.get("after", 0.0), row.get("weight", 1.0)) for rows in by_seed.values() for row in rows})
+        for kind in kinds:
+            chosen = {
+                s: [r for r in rows if (r.get("after", 0.0), r.get("weight", 1.0)) == kind]
+                for s, rows in by_seed.items()
+            }
             last = [rows[-1] for rows in chosen.values() if rows]
             end = ", ".join(f"{sum(r[k] for r in last) / len(last):.2f}" for k in ("style", "frechet"))
-            title = name if not amount else f"{name}, then projected {amount:g}"
+            title = name if not kind[0] else f"{name}, projected {kind[0]:g}, weight {kind[1]:g}"
             lines.append(f"| {title} | {len(chosen)} | {' | '.join(cells(chosen))} | {end} |")
     return "\n".join(lines) + "\n"
 
@@ -153,17 +162,12 @@ def main() -> None:
             while missing and time.monotonic() - BEGAN < 60 * arguments.minutes:
                 key = missing.pop(0)
                 task, seed, name = key
-                grids, start = place[key].with_suffix(""), time.monotonic()
-                done = pool.submit(trial, str(paths[task]), device, methods[name], seed, grids)
+                start = time.monotonic()
+                done = pool.submit(trial, str(paths[task]), device, methods[name], key, place[key])
                 if (failure := done.exception()) is not None:
                     print(key, device, *traceback.format_exception(failure), flush=True)
                     continue
                 rows = done.result()
-                place[key].write_text(
-                    json.dumps(
-                        {"task": task, "method": name, "seed": seed, "settings": asdict(methods[name]), "rows": rows}
-                    )
-                )
                 brief = "  ".join(f"{r['style']:.2f}/{r['frechet']:.0f}" for r in rows if "seconds" in r)
                 took = (
                     f"{rows[0]['seconds'] / rows[0]['update'] * 1000:.0f} ms, {time.monotonic() - start:.0f} s {device}"

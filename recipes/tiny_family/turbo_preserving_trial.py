@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,7 @@ class Method:
         max_sigma: pictures are not trained above it.
         null: strength of keeping A from directions of unrelated prompts (A's rows go through a fixed matrix).
         off_adapter: A's rows at right angles to those of the adapter's A.
-        after: strengths of the closed-form change after training that are judged besides.
-        weights: LoRA weights that the last checkpoint is judged at besides.
+        after: (amount, LoRA weight) of the closed-form change after training that the last checkpoint is judged at.
     """
 
     adapter: str = "v2"
@@ -74,8 +73,7 @@ class Method:
     max_sigma: float = 1.0
     null: float = 0.0
     off_adapter: bool = False
-    after: tuple[float, ...] = ()
-    weights: tuple[float, ...] = ()
+    after: tuple[tuple[float, float], ...] = ()
     weight_decay: float = 1e-4
     learning_rate: float = 1e-3
     rank: int = 16
@@ -141,8 +139,13 @@ class Bench:
         }
 
 
-def run_trial(bench: Bench, method: Method, seed: int, grids: Path) -> list[dict[str, float]]:
-    """Train and judge at every checkpoint; rows with `update` and, after a closed-form change, `after`."""
+def run_trial(
+    bench: Bench, method: Method, seed: int, grids: Path, tell: Callable[[list[dict[str, float]]], None]
+) -> list[dict[str, float]]:
+    """Train and judge at every checkpoint; rows with `update` and, after a closed-form change, `after` and `weight`.
+
+    `tell` is given all rows so far, so that a trial that is cut off leaves what it has.
+    """
     device, inputs = bench.device, bench.inputs
     transformer = bench.model.load_transformer()
     names = [n for n in select_targets(transformer, "layers", TARGETS) if not any(x in n for x in method.excluded)]
@@ -185,13 +188,13 @@ def run_trial(bench: Bench, method: Method, seed: int, grids: Path) -> list[dict
             with adapter.removed():
                 grid = grids.with_name(f"{grids.name}__{step + 1}.webp")
                 rows.append({"update": step + 1, "seconds": seconds, **bench.judged(predict, grid)})
-                for amount in method.after if step + 1 != method.checkpoints[0] else ():
-                    with multiplied(lora, {name: keeper(*seen[name], amount) for name in names}):
-                        rows.append({"update": step + 1, "after": amount, **bench.judged(predict)})
-    for weight in method.weights:
-        lora.set_strength(weight)
-        with adapter.removed():
-            rows.append({"update": last, "weight": weight, **bench.judged(predict)})
+                tell(rows)
+    for amount, weight in method.after:
+        matrices = {name: keeper(*seen[name], amount) * weight for name in names}
+        with adapter.removed(), multiplied(lora, matrices):
+            grid = grids.with_name(f"{grids.name}__{last}_{amount:g}_{weight:g}.webp")
+            rows.append({"update": last, "after": amount, "weight": weight, **bench.judged(predict, grid)})
+        tell(rows)
     return rows
 
 
