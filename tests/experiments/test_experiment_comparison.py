@@ -71,6 +71,12 @@ def test_verdicts_say_what_pairs_allow(first, other, verdict: Verdict):
     assert contrasts([first, other], comparable=False)[0].verdict == "different_scale"
 
 
+def test_a_difference_too_small_to_matter_is_called_that():
+    values = [(2.0, 2.001, 2.002), (2.01, 2.011, 2.012)]
+    assert contrasts(values)[0].verdict == "higher"
+    assert contrasts(values, negligible=0.01)[0].verdict == "alike"
+
+
 def test_more_arms_must_stand_out_more():
     values = [(1.0, 2.0, 3.0), (0.9, 1.85, 2.92), (1.05, 1.9, 3.1), (0.98, 2.06, 2.99)]
     alone = contrasts(values[:2])[0]
@@ -86,7 +92,8 @@ def test_sentences_do_not_claim_more_than_the_pairs(tmp_path):
     said = findings(found)
     assert said[0].startswith("V2 drifts less than training_adapter none in 3 of 3 seeds: −4.1 ± 0.173")
     assert "more than chance explains" in said[0]
-    assert "measured differently" in said[1]
+    assert len(said) == 3  # losses are not compared between adapters
+    assert said[1] == "The times per update of training_adapter none and v2 are the same in all 3 seeds."
     text = " ".join(limits(found))
     assert "With 3 pairs the 95 % interval reaches 4.3 standard errors" in text
     assert "25 % of such comparisons" in text
@@ -136,8 +143,20 @@ def test_the_report_stands_alone(tmp_path):
     assert (cells["steps"], len(cells["cells"]), len(cells["cells"][0][0])) == ([0, 2], 2, 3)
     assert all(uri.startswith("data:image/webp") for step in cells["cells"] for prompt in step for seed in prompt
                for uri in seed)  # fmt: skip
-    for title in ("Training loss", "Loss of v2 minus training_adapter none", "Held-out loss", "Drift score"):
+    for title in ("Training loss", "Held-out loss", "Drift score"):
         assert title in text
+    assert "Loss of v2 minus" not in text  # between adapters it means nothing
+
+
+def test_where_losses_mean_the_same_they_are_subtracted_step_by_step(tmp_path):
+    one = settle(make_experiment(tmp_path, "target.rank=8,16", seeds=2))
+    for planned in one.runs:
+        luck = [0.5, 0.3, 0.7, 0.2][:: 1 if planned.seed == 42 else -1]
+        finish(one, planned, losses=[loss - 0.1 * planned.arm for loss in luck])
+    found = standings(None, one)
+    text = write_report(one, compare(one, found), found).read_text()
+    assert "Loss of rank 16 minus rank 8" in text
+    assert "mean of the seeds: -0.1 at step 4" in text
 
 
 def test_a_report_of_what_has_only_begun(tmp_path):

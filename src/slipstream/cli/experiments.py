@@ -22,7 +22,7 @@ from slipstream.core.errors import ConfigError
 from slipstream.experiments.arms import Arms, arms_of_files, arms_of_settings, differing
 from slipstream.experiments.comparison import Comparison, compare
 from slipstream.experiments.experiment import Experiment, plan_experiment, settle
-from slipstream.experiments.page import VERDICTS, mean_text, write_report
+from slipstream.experiments.page import mean_text, write_report
 from slipstream.experiments.pairing import pairing
 from slipstream.experiments.queueing import Standing, hand_in, standings
 from slipstream.experiments.sentences import findings, interval, limits, note_text, plus_minus
@@ -171,17 +171,19 @@ def _tell_result(comparison: Comparison, report: Path) -> None:
 
 def _figure_table(comparison: Comparison) -> Table:
     table = Table(box=None, header_style="dim")
-    table.add_column("mean over seeds")
+    table.add_column("mean over seeds", min_width=16)
     for label in comparison.arms:
         table.add_column(escape(label), justify="right")
     for label in comparison.arms[1:]:
         table.add_column(escape(f"{label} - {comparison.arms[0]}"), justify="right")
         table.add_column("95 % interval")
-        table.add_column("")
     for one in comparison.measures:
         cells = [mean_text(row, one.unit) for row in one.values]
         for contrast in one.contrasts:
-            cells += [plus_minus(contrast.pairs), interval(contrast.pairs), f"[dim]{VERDICTS[contrast.verdict]}[/dim]"]
+            if contrast.verdict == "different_scale":
+                cells += ["[dim]not compared[/dim]", ""]
+            else:
+                cells += [plus_minus(contrast.pairs), interval(contrast.pairs)]
         table.add_row(one.title, *cells)
     return table
 

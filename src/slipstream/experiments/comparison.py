@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from slipstream.config.differences import Difference
@@ -15,11 +16,11 @@ from slipstream.experiments.queueing import Standing
 from slipstream.experiments.student import Paired, holm, paired
 
 Verdict = Literal[
-    "none", "one", "same", "lower", "higher", "leans_lower", "leans_higher", "undecided", "different_scale"
+    "none", "one", "same", "alike", "lower", "higher", "leans_lower", "leans_higher", "undecided", "different_scale"
 ]
 """What a comparison allows to be said of an arm against the first one: `none`, `one`: too few pairs; `same`: no
-difference at all; `lower`, `higher`: beyond chance; `leans_...`: every pair says so, and chance may too; `undecided`:
-nothing; `different_scale`: the figures do not measure the same thing."""
+difference at all; `alike`: one too small to matter; `lower`, `higher`: beyond chance; `leans_...`: every pair says so,
+and chance may too; `undecided`: nothing; `different_scale`: the figures do not measure the same thing."""
 
 _CHANCE = 0.05
 
@@ -102,21 +103,29 @@ def _measured(measure: Measure, experiment: Experiment, figures: Figures, pairs:
         tuple(figures.get((arm, seed), {}).get(measure.name) for seed in experiment.seeds)
         for arm in range(len(experiment.arms))
     )
-    comparable = {"loss": pairs.loss_comparable, "held_out": pairs.held_out_comparable}.get(measure.name, True)
-    return MeasureComparison(
-        measure.name, measure.title, measure.unit, values, contrasts(values, comparable=comparable)
-    )
+    comparable = {
+        "loss": pairs.loss_comparable, "held_out": pairs.held_out_comparable, "drift": pairs.drift_comparable,
+    }.get(measure.name, True)  # fmt: skip
+    found = contrasts(values, comparable=comparable, negligible=measure.negligible)
+    return MeasureComparison(measure.name, measure.title, measure.unit, values, found)
 
 
-def contrasts(values: Sequence[Sequence[float | None]], *, comparable: bool = True) -> tuple[Contrast, ...]:
-    """Every arm against the first one, `values[arm][seed]`; p-values are corrected for the number of arms by Holm."""
+def contrasts(
+    values: Sequence[Sequence[float | None]], *, comparable: bool = True, negligible: float = 0.0
+) -> tuple[Contrast, ...]:
+    """Every arm against the first one, `values[arm][seed]`; p-values are corrected for the number of arms by Holm.
+
+    A mean difference below the share `negligible` of the first arm's figures makes no difference.
+    """
     found = [_paired(values[0], other) for other in values[1:]]
     known = [one.p for one in found if one.p is not None]
     corrected = iter(holm(known))
+    small = negligible * fmean([abs(value) for value in values[0] if value is not None] or [0.0])
     result = []
     for number, pairs in enumerate(found, start=1):
         p = None if pairs.p is None else next(corrected)
-        result.append(Contrast(number, pairs, p, verdict_on(pairs, p) if comparable else "different_scale"))
+        verdict = verdict_on(pairs, p, small) if comparable else "different_scale"
+        result.append(Contrast(number, pairs, p, verdict))
     return tuple(result)
 
 
@@ -125,12 +134,14 @@ def _paired(first: Sequence[float | None], other: Sequence[float | None]) -> Pai
     return paired([a for a, _ in both], [b for _, b in both])
 
 
-def verdict_on(pairs: Paired, p: float | None) -> Verdict:
-    """What the pairs allow to be said, with their corrected p-value."""
+def verdict_on(pairs: Paired, p: float | None, small: float = 0.0) -> Verdict:
+    """What the pairs allow to be said, with their corrected p-value; a mean below `small` makes no difference."""
     if pairs.pairs < 2 or p is None or pairs.mean is None:
         return "one" if pairs.pairs else "none"
     if pairs.lower == pairs.higher == 0:
         return "same"
+    if abs(pairs.mean) < small:
+        return "alike"
     if p < _CHANCE:
         return "lower" if pairs.mean < 0 else "higher"
     if pairs.lower == pairs.pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -10,23 +9,24 @@ from typing import Literal
 
 from slipstream.reports.curves import smoothed, smoothing_window
 from slipstream.reports.facts import column
+from slipstream.runs.drift import read_rows as read_drift
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import read_metrics
 from slipstream.runs.progress import read_progress
 from slipstream.runs.validation import read_rows
 
 MeasureName = Literal["loss", "held_out", "drift", "seconds", "memory"]
-_DRIFT_FILE = "drift.jsonl"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of a run: what it is called, its unit, and how it is read."""
+    """One figure of a run: what it is called, its unit, how it is read, and which share of it makes no difference."""
 
     name: MeasureName
     title: str
     unit: str
     read: Callable[[RunDir], float | None]
+    negligible: float = 0.0
 
 
 def final_loss(run: RunDir) -> float | None:
@@ -43,8 +43,7 @@ def held_out_loss(run: RunDir) -> float | None:
 
 def drift_rows(run: RunDir) -> list[tuple[float, float]]:
     """(step, drift score) of every measurement."""
-    rows = read_metrics(run.path / _DRIFT_FILE)
-    return [(row["step"], row["score"]) for row in rows if _is_number(row.get("score"))]
+    return [(row["step"], row["score"]) for row in read_drift(run.drift)]
 
 
 def final_drift(run: RunDir) -> float | None:
@@ -65,16 +64,12 @@ def peak_memory(run: RunDir) -> float | None:
     return progress.memory_gib if progress is not None else None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 MEASURES: tuple[Measure, ...] = (
     Measure("drift", "Drift score", "", final_drift),
     Measure("held_out", "Held-out loss", "", held_out_loss),
     Measure("loss", "Final training loss, smoothed", "", final_loss),
-    Measure("seconds", "Time per update", "s", seconds_per_step),
-    Measure("memory", "Peak memory", "GiB", peak_memory),
+    Measure("seconds", "Time per update", "s", seconds_per_step, 0.01),
+    Measure("memory", "Peak memory", "GiB", peak_memory, 0.01),
 )
 
 

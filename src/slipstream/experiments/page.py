@@ -20,12 +20,13 @@ VERDICTS: dict[Verdict, str] = {
     "none": "no pair yet",
     "one": "one pair says nothing about the next",
     "same": "no difference",
+    "alike": "less than 1 %",
     "lower": "lower, beyond chance",
     "higher": "higher, beyond chance",
     "leans_lower": "lower in every seed, within chance",
     "leans_higher": "higher in every seed, within chance",
     "undecided": "not beyond chance",
-    "different_scale": "measured differently: not compared",
+    "different_scale": "measured differently, not compared",
 }
 """A verdict in a few words."""
 
@@ -58,6 +59,7 @@ def page_of(experiment: Experiment, comparison: Comparison, standings: Sequence[
         differences=tuple((one.setting, one.values) for one in comparison.differences),
         notes=tuple(note_text(note) for note in comparison.pairing.notes),
         same_order=comparison.pairing.same_order,
+        loss_comparable=comparison.pairing.loss_comparable,
         findings=tuple(findings(comparison)) if comparison.finished_pairs else (),
         limits=tuple(limits(comparison)),
         rows=tuple(_row(comparison, one) for one in comparison.measures),
@@ -89,4 +91,6 @@ def mean_text(values: Sequence[float | None], unit: str) -> str:
 
 def _difference(contrast: Contrast, unit: str) -> tuple[str, str, str, str]:
     pairs = contrast.pairs
+    if contrast.verdict == "different_scale":
+        return "–", "", "", VERDICTS[contrast.verdict]
     return plus_minus(pairs, unit), interval(pairs), f"{pairs.lower} / {pairs.higher}", VERDICTS[contrast.verdict]

@@ -29,6 +29,7 @@ _LOSS = (
     "advanced.differential_guidance",
 )  # fmt: skip
 _MODEL = ("model.",)
+_DRIFT = ("model.variant", "model.name_or_path", "training.drift.prompts")
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,14 @@ class Pairing:
         same_order: whether a pair sees the same pictures and noise at every update.
         loss_comparable: whether the training losses measure the same.
         held_out_comparable: whether the held-out losses do.
+        drift_comparable: whether the drift scores do.
     """
 
     notes: tuple[Note, ...]
     same_order: bool
     loss_comparable: bool
     held_out_comparable: bool
+    drift_comparable: bool
 
 
 def pairing(experiment: Experiment) -> Pairing:
@@ -80,6 +83,7 @@ def pairing(experiment: Experiment) -> Pairing:
         same_order=not order and not found["batches"],
         loss_comparable=not (found["loss"] or found["model"] or order),
         held_out_comparable=not (found["model"] or order or levels),
+        drift_comparable=not _among(settings, _DRIFT),
     )
 
 

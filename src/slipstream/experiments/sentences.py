@@ -10,6 +10,7 @@ from slipstream.experiments.pairing import Note
 from slipstream.experiments.student import CONFIDENCE, Paired, t_point
 
 _FEW, _MANY_COMPARISONS = 3, 4
+_DECIDED: tuple[Verdict, ...] = ("lower", "higher", "leans_lower", "leans_higher", "undecided")
 
 _VERBS: dict[MeasureName, tuple[str, str, str]] = {
     "drift": ("drifts less than", "drifts more than", "drift scores"),
@@ -67,6 +68,7 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
         "none": f"The {things} of {first} and {other} cannot be compared yet: no seed has both.",
         "one": f"{other} {verb} {first} in the one seed that has both ({figures}), which says nothing about the next.",
         "same": f"The {things} of {first} and {other} are the same in all {pairs.pairs} seeds.",
+        "alike": f"The {things} of {first} and {other} differ by less than 1 %.",
         "lower": f"{said}, more than chance explains.",
         "higher": f"{said}, more than chance explains.",
         "leans_lower": f"{said}. All agree, but so few pairs can agree by chance.",
@@ -79,8 +81,13 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """All sentences, measure by measure."""
-    return [sentence(comparison, one, contrast) for one in comparison.measures for contrast in one.contrasts]
+    """All sentences, measure by measure; what is not compared is told by the notes."""
+    return [
+        sentence(comparison, one, contrast)
+        for one in comparison.measures
+        for contrast in one.contrasts
+        if contrast.verdict != "different_scale"
+    ]
 
 
 def limits(comparison: Comparison) -> list[str]:
@@ -100,7 +107,7 @@ def limits(comparison: Comparison) -> list[str]:
     ]  # fmt: skip
     if pairs <= _FEW:
         said.append("More seeds are added by the same command with a larger --seeds; finished runs are kept.")
-    made = sum(contrast.pairs.pairs > 1 for one in comparison.measures for contrast in one.contrasts)
+    made = sum(contrast.verdict in _DECIDED for one in comparison.measures for contrast in one.contrasts)
     if made >= _MANY_COMPARISONS:
         said.append(f"{made} comparisons were made; of twenty between equal arms one comes out beyond chance.")
     said.append("All of this is about this dataset, these settings and this length of training.")

@@ -55,7 +55,8 @@ class ExperimentPage:
     Attributes:
         differences: (setting, its value in each arm).
         notes: what the arms do not share besides.
-        same_order: whether pairs met the same pictures and noise, so that their losses can be subtracted step by step.
+        same_order: whether pairs met the same pictures and noise.
+        loss_comparable: whether their losses measure the same; with the same order they are subtracted step by step.
         findings, limits: what the pairs show, and what they cannot.
     """
 
@@ -66,6 +67,7 @@ class ExperimentPage:
     differences: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
     same_order: bool
+    loss_comparable: bool
     findings: tuple[str, ...]
     limits: tuple[str, ...]
     rows: tuple[FigureRow, ...]
@@ -123,7 +125,7 @@ def charts(page: ExperimentPage) -> list[Chart]:
         return []
     found = [Chart("Training loss", "a line for each run, smoothed; the colour is the arm's",
                    Markup(overlay_svg(lines, label="loss", smooth=True)))]  # fmt: skip
-    if page.same_order:
+    if page.same_order and page.loss_comparable:
         found += _difference_charts(page, losses)
     held_out = [_held_out_line(page, one) for one in page.runs]
     for title, note, measured in (

@@ -24,7 +24,7 @@ from slipstream.reports.curves import (
 from slipstream.reports.scales import Axis, axis_ticks, padded, tick_label
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 14, 34
-_SLOPE_WIDTH, _SLOPE_HEIGHT = 320, 220
+_SLOPE_WIDTH, _SLOPE_HEIGHT = 370, 220
 NUM_HUES = 9
 
 

@@ -280,7 +280,8 @@ def _figure_row(one: MeasureComparison) -> None:
 
 def _difference(contrast: Contrast, unit: str) -> None:
     pairs = contrast.pairs
-    ui.label(plus_minus(pairs, unit)).classes("r-strong")
-    signs = say("experiments.signs", lower=pairs.lower, higher=pairs.higher)
-    ui.label(f"{interval_text(pairs)} · {signs}").classes("s-note")
+    if contrast.verdict != "different_scale":
+        ui.label(plus_minus(pairs, unit)).classes("r-strong")
+        signs = say("experiments.signs", lower=pairs.lower, higher=pairs.higher)
+        ui.label(f"{interval_text(pairs)} · {signs}").classes("s-note")
     ui.label(say(f"experiments.verdict_{contrast.verdict}")).classes("s-note")

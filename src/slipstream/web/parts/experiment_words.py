@@ -31,7 +31,12 @@ def findings(comparison: Comparison) -> list[str]:
     """All that the finished pairs say; nothing while there is none."""
     if not comparison.finished_pairs:
         return []
-    return [finding(comparison, one, contrast) for one in comparison.measures for contrast in one.contrasts]
+    return [
+        finding(comparison, one, contrast)
+        for one in comparison.measures
+        for contrast in one.contrasts
+        if contrast.verdict != "different_scale"
+    ]
 
 
 def limits(comparison: Comparison) -> list[str]:
