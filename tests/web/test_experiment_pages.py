@@ -21,7 +21,7 @@ def test_the_list_leads_to_a_comparison(page: Page, studio: Served):
     row.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("foxy_none_vs_v2")
     expect(
-        page.get_by_text(re.compile(r"V2 drifts less than training_adapter none in 3 of 3 seeds: −4 ± 0"))
+        page.get_by_text(re.compile(r"v2 drifts less than training_adapter none in 3 of 3 seeds: −4 ± 0"))
     ).to_be_visible()
     expect(page.get_by_text(re.compile("With 3 pairs the 95 % interval reaches 4.3 standard errors"))).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("model.training_adapter none v2"))).to_be_visible()
@@ -50,6 +50,6 @@ def test_it_speaks_spanish(browser, studio: Served):
     context = browser.new_context(base_url=studio.address, locale="es-ES")
     tab = context.new_page()
     tab.goto("/experiments/foxy_none_vs_v2")
-    expect(tab.get_by_text(re.compile("V2 deriva menos que training_adapter none en 3 de 3 semillas"))).to_be_visible()
+    expect(tab.get_by_text(re.compile("v2 deriva menos que training_adapter none en 3 de 3 semillas"))).to_be_visible()
     expect(tab.get_by_role("link", name="Informe")).to_be_visible()
     context.close()

@@ -136,12 +136,14 @@ def _paired(first: Sequence[float | None], other: Sequence[float | None]) -> Pai
 
 def verdict_on(pairs: Paired, p: float | None, small: float = 0.0) -> Verdict:
     """What the pairs allow to be said, with their corrected p-value; a mean below `small` makes no difference."""
-    if pairs.pairs < 2 or p is None or pairs.mean is None:
-        return "one" if pairs.pairs else "none"
+    if pairs.mean is None:
+        return "none"
     if pairs.lower == pairs.higher == 0:
         return "same"
     if abs(pairs.mean) < small:
         return "alike"
+    if p is None:
+        return "one"
     if p < _CHANCE:
         return "lower" if pairs.mean < 0 else "higher"
     if pairs.lower == pairs.pairs:

@@ -67,7 +67,7 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
     texts: dict[Verdict, str] = {
         "none": f"The {things} of {first} and {other} cannot be compared yet: no seed has both.",
         "one": f"{other} {verb} {first} in the one seed that has both ({figures}), which says nothing about the next.",
-        "same": f"The {things} of {first} and {other} are the same in all {pairs.pairs} seeds.",
+        "same": f"The {things} of {first} and {other} are the same in every seed.",
         "alike": f"The {things} of {first} and {other} differ by less than 1 %.",
         "lower": f"{said}, more than chance explains.",
         "higher": f"{said}, more than chance explains.",
@@ -77,7 +77,7 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
         f"({pairs.lower} of {pairs.pairs} seeds lower, {pairs.higher} higher).",
         "different_scale": f"The {things} of {first} and {other} are measured differently, so they are not compared.",
     }
-    return texts[contrast.verdict][0].upper() + texts[contrast.verdict][1:]
+    return texts[contrast.verdict]
 
 
 def findings(comparison: Comparison) -> list[str]:

@@ -183,16 +183,25 @@ class _ExperimentPage:
                 self._wall(pictures)
 
     def _seed_choice(self) -> None:
-        seeds = self.experiment.seeds
-        if len(seeds) > 1:
-            choice = ui.toggle(
-                {seed: say("experiments.seed_of", seed=seed) for seed in seeds}, value=self.seed,
-                on_change=lambda event: self._turn(int(event.value)),
-            )  # fmt: skip
-            choice.props("no-caps unelevated dense").classes("x-seeds")
+        if len(self.experiment.seeds) > 1:
+            self.seeds = ui.refreshable(self._seed_buttons)
+            self.seeds()
+
+    def _seed_buttons(self) -> None:
+        with (
+            ui.element("div")
+            .classes("r-segments x-seeds")
+            .props(f'role="group" aria-label="{say("experiments.seed")}"')
+        ):
+            for seed in self.experiment.seeds:
+                pressed = str(seed == self.seed).lower()
+                with ui.element("button").props(f'type="button" aria-pressed="{pressed}"') as button:
+                    ui.label(say("experiments.seed_of", seed=seed))
+                button.on("click", lambda seed=seed: self._turn(seed))
 
     async def _turn(self, seed: int) -> None:
         self.seed = seed
+        self.seeds.refresh()
         _, pictures = await asyncio.to_thread(self._versions)
         self._wall(pictures)
 
@@ -250,7 +259,8 @@ def _run_cell(one: RunOfExperiment) -> None:
 
 def _figure_table(comparison: Comparison) -> None:
     first, others = comparison.arms[0], comparison.arms[1:]
-    with ui.element("div").classes("r-table-box").props('tabindex="0"'), ui.element("table").classes("r-table x-table"):
+    style = "r-table x-table x-figures"
+    with ui.element("div").classes("r-table-box").props('tabindex="0"'), ui.element("table").classes(style):
         with ui.element("thead"), ui.element("tr"):
             with ui.element("th").props('scope="col"'):
                 ui.label(say("experiments.mean"))
@@ -280,7 +290,7 @@ def _figure_row(one: MeasureComparison) -> None:
 
 def _difference(contrast: Contrast, unit: str) -> None:
     pairs = contrast.pairs
-    if contrast.verdict != "different_scale":
+    if contrast.verdict not in ("different_scale", "same"):
         ui.label(plus_minus(pairs, unit)).classes("r-strong")
         signs = say("experiments.signs", lower=pairs.lower, higher=pairs.higher)
         ui.label(f"{interval_text(pairs)} · {signs}").classes("s-note")

@@ -18,13 +18,12 @@ def finding(comparison: Comparison, measured: MeasureComparison, contrast: Contr
     """What an arm is against the first one by one measure."""
     pairs, name = contrast.pairs, measured.measure
     side = "lower" if (pairs.mean or 0) < 0 else "higher"
-    text = say(
+    return say(
         f"experiments.said_{_KEYS.get(contrast.verdict, contrast.verdict)}",
         other=comparison.arms[contrast.arm], first=comparison.arms[0], verb=say(f"experiments.{side}_{name}"),
         things=say(f"experiments.things_{name}"), figures=plus_minus(pairs, measured.unit), pairs=pairs.pairs,
         agreeing=agreeing(pairs), lower=pairs.lower, higher=pairs.higher,
     )  # fmt: skip
-    return text[0].upper() + text[1:]
 
 
 def findings(comparison: Comparison) -> list[str]:
