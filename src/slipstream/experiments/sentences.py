@@ -48,7 +48,7 @@ def plus_minus(pairs: Paired, unit: str = "") -> str:
 def interval(pairs: Paired) -> str:
     """The 95 % interval of the mean difference, nothing where there is none."""
     if pairs.low is None or pairs.high is None:
-        return "–"
+        return ""
     return f"{signed(pairs.low)} to {signed(pairs.high)}"
 
 

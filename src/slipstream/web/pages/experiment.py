@@ -272,19 +272,22 @@ def _figure_table(comparison: Comparison) -> None:
                     ui.label(say("experiments.minus", other=label, first=first))
         with ui.element("tbody"):
             for one in comparison.measures:
-                _figure_row(one)
+                _figure_row(one, comparison.arms)
 
 
-def _figure_row(one: MeasureComparison) -> None:
+def _figure_row(one: MeasureComparison, arms: Sequence[str]) -> None:
+    """A measure: the mean of each arm, then the differences; on a phone each stands under its own heading."""
     with ui.element("tr"):
         with ui.element("th").props('scope="row"'):
             ui.label(say(f"experiments.measure_{one.measure}"))
-        for values in one.values:
+        for arm, values in zip(arms, one.values, strict=True):
             known = [value for value in values if value is not None]
-            with ui.element("td"):
+            with ui.element("td") as cell:
+                cell.props["data-label"] = arm
                 ui.label(figure_text(fmean(known) if known else None, one.unit))
         for contrast in one.contrasts:
-            with ui.element("td"):
+            with ui.element("td") as cell:
+                cell.props["data-label"] = say("experiments.minus", other=arms[contrast.arm], first=arms[0])
                 _difference(contrast, one.unit)
 
 
@@ -293,5 +296,5 @@ def _difference(contrast: Contrast, unit: str) -> None:
     if contrast.verdict not in ("different_scale", "same"):
         ui.label(plus_minus(pairs, unit)).classes("r-strong")
         signs = say("experiments.signs", lower=pairs.lower, higher=pairs.higher)
-        ui.label(f"{interval_text(pairs)} · {signs}").classes("s-note")
+        ui.label(" · ".join(filter(None, (interval_text(pairs), signs)))).classes("s-note")
     ui.label(say(f"experiments.verdict_{contrast.verdict}")).classes("s-note")

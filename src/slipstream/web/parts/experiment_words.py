@@ -58,9 +58,9 @@ def note_text(note: Note) -> str:
 
 
 def interval_text(pairs: Paired) -> str:
-    """The 95 % interval of the mean difference."""
+    """The 95 % interval of the mean difference, nothing where there is none."""
     if pairs.low is None or pairs.high is None:
-        return "–"
+        return ""
     return say("experiments.interval", low=signed(pairs.low), high=signed(pairs.high))
 
 
