@@ -15,11 +15,12 @@ from slipstream.cli import experiments, queueing
 from slipstream.cli.app import app
 from slipstream.cli.experiment_view import run_table, seconds_left, summary
 from slipstream.cli.screen import out
+from slipstream.config.run_config import dump_yaml
 from slipstream.core.errors import ConfigError, JobError
 from slipstream.experiments.experiment import PlannedRun, read_experiment
 from slipstream.experiments.queueing import Standing
 from slipstream.jobs.places import DATABASE_VARIABLE, HOME_VARIABLE
-from slipstream.runs.progress import Progress
+from slipstream.runs.progress import Progress, write_progress
 
 Run = Callable[..., str]
 
@@ -72,6 +73,40 @@ def test_leaving_says_how_to_come_back_and_coming_back_adds_nothing(run: Run, co
     assert "2 runs put into the queue; 4 were there already" in again
     with pytest.raises(ConfigError, match=r"training.steps was 9, now 2500"):
         run("ab", config, "target.rank=8,16", "--no-wait")
+
+
+def test_ctrl_c_leaves_the_queue_at_work(run: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "_watch", interrupted)
+    said = run("ab", config, "target.rank=8,16", "--seeds", "1")
+    assert "the queue goes on with it" in said
+    assert f"slipstream ab {config} target.rank=8,16 --seeds 1" in said
+
+
+def test_it_waits_until_nothing_more_comes_and_tells_what_came_of_it(
+    run: Run, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def finish_one(_: float) -> None:
+        """What a worker does in the meantime."""
+        one = read_experiment(Path("experiments/foxy_rank_8_vs_rank_16").resolve())
+        folder = one.run_dir(one.runs[len(looks)])
+        folder.path.mkdir(parents=True)
+        folder.config.write_text(dump_yaml(one.config(one.runs[len(looks)])))
+        folder.metrics.write_text(json.dumps({"step": 1, "loss": 0.5 - 0.1 * len(looks), "seconds": 1.0}))
+        folder.lora.write_bytes(b"lora")
+        write_progress(folder, Progress(state="finished", step=1, steps=1))
+        looks.append(1)
+
+    monkeypatch.setattr(experiments.time, "sleep", finish_one)
+    said = run("ab", config, "target.rank=8,16", "--seeds", "1")
+    assert "2 finished" in said
+    assert "rank 16 ends at a lower training loss than rank 8 in the one seed that has both (−0.1)" in said
+    assert "One pair shows what happened once" in said
+    assert "0 runs put into the queue; 2 were there already" in run("ab", config, "target.rank=8,16", "--seeds", "1")
 
 
 def test_programs_get_json(run: Run, config: str) -> None:

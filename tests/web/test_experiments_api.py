@@ -34,10 +34,12 @@ def test_the_report_is_written_anew_where_a_run_went_on(client: TestClient, sett
     first = client.get("/api/experiments/foxy_none_vs_v2/report")
     assert "2 of 2 runs finished" in first.text
     assert "sandbox" in first.headers["content-security-policy"]
-    one.report.write_text("kept")
+    assert not one.report.exists()  # asking changes nothing in the experiment's folder
+    kept = settings.home / "experiment_reports/foxy_none_vs_v2.html"
+    kept.write_text("kept")
     assert client.get("/api/experiments/foxy_none_vs_v2/report").text == "kept"
     run = one.run_dir(one.runs[0])
-    later = one.report.stat().st_mtime + 5
+    later = kept.stat().st_mtime + 5
     os.utime(run.progress, (later, later))
     assert "2 of 2 runs finished" in client.get("/api/experiments/foxy_none_vs_v2/report").text
 

@@ -173,9 +173,9 @@ def _figure_table(comparison: Comparison) -> Table:
     table = Table(box=None, header_style="dim")
     table.add_column("mean over seeds", min_width=16)
     for label in comparison.arms:
-        table.add_column(escape(label), justify="right")
+        table.add_column(escape(label), justify="right", overflow="fold")
     for label in comparison.arms[1:]:
-        table.add_column(escape(f"{label} - {comparison.arms[0]}"), justify="right")
+        table.add_column(escape(f"{label} - {comparison.arms[0]}"), justify="right", overflow="fold")
         table.add_column("95 % interval")
     for one in comparison.measures:
         cells = [mean_text(row, one.unit) for row in one.values]

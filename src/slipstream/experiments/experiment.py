@@ -223,7 +223,7 @@ def read_experiment(folder: Path) -> Experiment:
         return _experiment(folder, value)
     except FileNotFoundError as error:
         raise RunError("this is no experiment (it has no experiment.json)", where=str(folder),
-                       fix="give one of `slipstream experiments`.") from error  # fmt: skip
+                       fix="give a folder of `experiments/`.") from error  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"its record cannot be read: {error}", where=str(path),

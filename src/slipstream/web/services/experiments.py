@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipstream.core.errors import JobError, RunError
+from slipstream.core.errors import JobError
 from slipstream.experiments.comparison import Comparison, compare
 from slipstream.experiments.experiment import Experiment, experiments_dir, list_experiments, read_experiment
-from slipstream.experiments.page import write_report
+from slipstream.experiments.page import page_of
 from slipstream.experiments.queueing import Standing, State, counted, standings
+from slipstream.reports.experiment_page import write_experiment_page
 from slipstream.runs.layout import RunDir
 from slipstream.web.problems import missing
 from slipstream.web.services.places import child
@@ -130,22 +131,22 @@ def _run(run: RunDir, standing: Standing) -> RunOfExperiment:
 
 
 def fresh_report(settings: StudioSettings, experiment: Experiment) -> Path:
-    """The experiment's report, written anew where a run went on since.
+    """The experiment's report as its runs stand now, kept in the studio's own folder until one of them goes on.
 
     Raises:
         RunError: it cannot be written.
     """
     found = standings(_queue(settings), experiment)
     changed = max((_changed(experiment.run_dir(one.planned)) for one in found), default=0.0)
+    kept = settings.home / "experiment_reports" / f"{experiment.name}.html"
     try:
-        is_fresh = not experiment.report.is_symlink() and experiment.report.stat().st_mtime >= changed
+        is_fresh = kept.stat().st_mtime >= max(changed, experiment.file.stat().st_mtime)
     except OSError:
         is_fresh = False
     if not is_fresh:
-        if experiment.report.is_symlink():
-            raise RunError("the report is a link", where=str(experiment.report), fix="delete it.")
-        write_report(experiment, compare(experiment, found), found)
-    return experiment.report
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_experiment_page(kept, page_of(experiment, compare(experiment, found), found))
+    return kept
 
 
 def _changed(run: RunDir) -> float:
