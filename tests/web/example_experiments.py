@@ -11,6 +11,7 @@ from example_runs import make_run
 from slipstream.config.run_config import dump_yaml, parse_config
 from slipstream.experiments.arms import Arm, settings_of
 from slipstream.experiments.experiment import Experiment, write_experiment
+from slipstream.runs.drift import append_row
 
 PROMPTS = ("a [trigger] emoji of fox", "a photo of a dog")
 _COMMAND = "slipstream ab foxy.yaml model.training_adapter=none,v2 --seeds 3"
@@ -46,6 +47,8 @@ def make_experiment(
             for step in range(1, 101)
         ]  # fmt: skip
         run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        scores = ({"step": step, "score": (8 - 4 * planned.arm + 30 * luck) * step / 100} for step in (25, 50, 75, 100))
-        (run.path / "drift.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scores))
+        run.drift.unlink(missing_ok=True)
+        for step in (25, 50, 75, 100):
+            score = (8 - 4 * planned.arm + 30 * luck) * step / 100
+            append_row(run.drift, {"step": step, "score": score, "light": "green", "changes": {}, "guard": None})
     return one
