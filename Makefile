@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+# Many tests wait for processes that they started: as many at once as there are cores.
+AT_ONCE ?= -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: install demo test check gpu-test clean
 
@@ -20,7 +22,7 @@ demo: install
 	@echo "Your LoRA, previews and report are in runs/foxy_style/ (open runs/foxy_style/report.html)."
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 check: install
 	$(BIN)/ruff format --check src tests recipes examples benchmarks

@@ -63,7 +63,7 @@ class Product:
         path.write_text(change(CONFIG.format(output=self.folder / "runs", data=EXAMPLES / "foxy_style")))
         return path
 
-    def new_run(self, *overrides: str) -> RunDir:
-        """A run folder of the small config with overrides, for a worker in this process."""
-        config = load_config(self.write_config(), overrides)
+    def new_run(self, *overrides: str, change: Callable[[str], str] = lambda text: text) -> RunDir:
+        """A run folder of the small config with changes, for a worker in this process or one of its own."""
+        config = load_config(self.write_config(change=change), overrides)
         return create_run(self.folder / "runs", config.job.name, dump_yaml(config))[0]

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from product import EXAMPLES, Product
 
+from slipstream.runs.exit_codes import FINISHED
+from slipstream.worker import work
+
 
 def refused(product: Product, *arguments: str) -> str:
     """The one message of a refused command."""
@@ -44,14 +47,18 @@ def test_an_empty_folder(product: Product, tmp_path: Path) -> None:
     assert str(folder) in refused(product, "train", "run.yaml")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_broken_picture_is_skipped_and_listed(product: Product, tmp_path: Path) -> None:
     folder = data_folder(product, tmp_path)
     broken = sorted(folder.glob("*.png"))[0]
     broken.write_bytes(broken.read_bytes()[:100])
-    result = product("train", "run.yaml", "training.steps=1", "sample.prompts=[]")
-    assert result.code == 0, result.err
-    assert broken.name in (product.folder / "runs/small/manifest.json").read_text()
-    assert broken.name in result.out
+    run = product.new_run(
+        "training.steps=1", "sample.prompts=[]",
+        change=lambda text: text.replace(str(EXAMPLES / "foxy_style"), str(folder)),
+    )  # fmt: skip
+    assert work(run) == FINISHED
+    assert broken.name in run.manifest.read_text()
+    assert broken.name in run.log.read_text()
 
 
 def test_only_broken_pictures(product: Product, tmp_path: Path) -> None:
@@ -69,26 +76,21 @@ def test_a_caption_that_is_not_utf8(product: Product, tmp_path: Path) -> None:
     assert "UTF-8" in said
 
 
-def test_opting_out_of_the_adapter_is_loud(product: Product) -> None:
-    result = product(
-        "train", str(product.write_config()), "model.training_adapter=none", "training.steps=1", "sample.prompts=[]"
-    )
-    assert result.code == 0, result.err
-    assert "TRAINING ADAPTER: NONE" in result.out
-
-
 def test_an_adapter_that_is_no_adapter(product: Product) -> None:
     vae = next(p for p in (Path(__file__).parents[2] / "src/slipstream/tiny/turbo/vae").glob("*.safetensors"))
     assert "LoRA" in refused(product, "train", str(product.write_config()), f"model.training_adapter={vae}")
 
 
-def test_two_runs_with_one_name(product: Product) -> None:
-    config = str(product.write_config())
-    assert product("train", config, "training.steps=1", "sample.prompts=[]").code == 0
+@pytest.mark.usefixtures("in_this_process")
+def test_two_runs_with_one_name_and_an_adapter_left_out_loudly(product: Product) -> None:
+    assert work(product.new_run("training.steps=1", "sample.prompts=[]")) == FINISHED
+    config = str(product.folder / "run.yaml")
     said = refused(product, "train", config)
     assert "already a run called 'small'" in said
     assert "slipstream resume" in said
-    assert product("train", config, "training.steps=1", "sample.prompts=[]", "--fresh").code == 0
+    fresh = product("train", config, "training.steps=1", "sample.prompts=[]", "model.training_adapter=none", "--fresh")
+    assert fresh.code == 0, fresh.err
+    assert "TRAINING ADAPTER: NONE" in fresh.out
     assert (product.folder / "runs/small~1/small.safetensors").exists()
 
 

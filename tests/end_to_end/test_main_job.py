@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from slipstream.runs.create import open_run
+from slipstream.runs.exit_codes import FINISHED
 from slipstream.runs.metrics import read_metrics
 from slipstream.runs.progress import read_progress
+from slipstream.worker import work
 
 
 def lora_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -73,17 +76,16 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) 
     return lora_of(product.folder / "runs/small")
 
 
-@pytest.mark.parametrize("kill_at", [1, 3, 5, 6, 9])
-def test_killed_and_resumed_is_bit_identical(
-    product: Product, uninterrupted: dict[str, torch.Tensor], kill_at: int
-) -> None:
-    run = product.folder / "runs/small"
-    config = product.write_config()
-    worker = start_slow_worker(product, config)
-    wait_for_step(run, kill_at, worker)
-    worker.kill()
-    worker.wait()
-    assert not (run / "small.safetensors").exists(), "it was killed too late to show anything"
+def test_killed_and_resumed_is_bit_identical(product: Product, uninterrupted: dict[str, torch.Tensor]) -> None:
+    """Killed before the first checkpoint, behind it and its previews, and behind the second one: one run, four workers.
+    `tests/training` has a stop after every step."""
+    run = new_run(product)
+    for kill_at in (2, 6, 9):
+        worker = start_slow_worker(product, run)
+        wait_for_step(run, kill_at, worker)
+        worker.kill()
+        worker.wait()
+        assert not (run / "small.safetensors").exists(), "it was killed too late to show anything"
     result = product("resume", str(run))
     assert result.code == 0, result.out + result.err
     assert same(lora_of(run), uninterrupted)
@@ -104,17 +106,14 @@ sys.exit(worker.main())
 """
 
 
-def start_slow_worker(product: Product, config: Path) -> subprocess.Popen[bytes]:
+def new_run(product: Product) -> Path:
+    return product.new_run().path
+
+
+def start_slow_worker(product: Product, run: Path) -> subprocess.Popen[bytes]:
     """A worker as `train` starts it, with a pause before every update so that a kill can hit a chosen one."""
-    import sys
-
-    from slipstream.config.run_config import dump_yaml, load_config
-    from slipstream.runs.create import create_run
-
-    loaded = load_config(config, [])
-    run, _ = create_run(product.folder / "runs", "small", dump_yaml(loaded))
     return subprocess.Popen(
-        [sys.executable, "-c", SLOW_WORKER, str(run.path)], env=product.environment,
+        [sys.executable, "-c", SLOW_WORKER, str(run)], env=product.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -131,8 +130,8 @@ def wait_for_step(run: Path, step: int, worker: subprocess.Popen[bytes]) -> None
 
 
 def test_ctrl_c_saves_and_resume_goes_on(product: Product, uninterrupted: dict[str, torch.Tensor]) -> None:
-    run = product.folder / "runs/small"
-    worker = start_slow_worker(product, product.write_config())
+    run = new_run(product)
+    worker = start_slow_worker(product, run)
     wait_for_step(run, 2, worker)
     worker.send_signal(signal.SIGINT)
     assert worker.wait(60) == 10
@@ -158,20 +157,19 @@ def test_sigterm_to_the_command_stops_its_worker(product: Product) -> None:
     assert "slipstream resume" in said
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_step_is_cached_equals_uncached(product: Product) -> None:
-    first = product("train", str(product.write_config()), "job.name=cached", "training.steps=3", "sample.prompts=[]")
-    second = product(
-        "train", str(product.write_config()), "job.name=uncached", "training.steps=3", "sample.prompts=[]",
-        "datasets.0.cache_latents=false", "training.text_encoder=keep",
-    )  # fmt: skip
-    assert first.code == second.code == 0, second.out + second.err
-    losses = [
-        [row["loss"] for row in read_metrics(product.folder / f"runs/{name}/metrics.jsonl")]
-        for name in ("cached", "uncached")
-    ]
-    assert losses[0] == losses[1]
+    short = ("training.steps=3", "sample.prompts=[]")
+    cached = product.new_run("job.name=cached", *short)
+    uncached = product.new_run(
+        "job.name=uncached", *short, "datasets.0.cache_latents=false", "training.text_encoder=keep"
+    )
+    assert work(cached) == work(uncached) == FINISHED
+    first, second = ([row["loss"] for row in read_metrics(run.metrics)] for run in (cached, uncached))
+    assert first == second
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_de_turbo_trains_without_an_adapter_and_previews_with_guidance(product: Product) -> None:
     def change(text: str) -> str:
         return text.replace(
@@ -179,11 +177,9 @@ def test_de_turbo_trains_without_an_adapter_and_previews_with_guidance(product: 
             "variant: de_turbo, name_or_path: tiny/de-turbo",
         )
 
-    result = product(
-        "train", str(product.write_config(change=change)), "training.steps=2", "sample.steps=4", "sample.every=0"
-    )
-    assert result.code == 0, result.out + result.err
-    manifest = json.loads((product.folder / "runs/small/manifest.json").read_text())
+    run = product.new_run("training.steps=2", "sample.steps=4", "sample.every=0", change=change)
+    assert work(run) == FINISHED, run.log.read_text()
+    manifest = json.loads(run.manifest.read_text())
     assert manifest["training_adapter"] is None
     assert manifest["sample"]["guidance_scale"] == 2.5
 
@@ -196,8 +192,9 @@ def test_plan_starts_nothing(product: Product) -> None:
     assert not (product.folder / "runs").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_sample_draws_with_a_lora(product: Product) -> None:
-    assert product("train", str(product.write_config()), "training.steps=2", "sample.prompts=[]").code == 0
+    assert work(product.new_run("training.steps=2", "sample.prompts=[]")) == FINISHED
     result = product(
         "sample", "a foxy emoji of pizza", "--model", "tiny/turbo", "--lora", "runs/small:0.8", "--width", "64",
         "--height", "64", "--out", "pictures",

@@ -5,30 +5,36 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from product import Product
 from safetensors.torch import load_file
 
 from single_files import original, tiny_tensors, write
 from slipstream.models.z_image.resolve import TINY_ROOT
+from slipstream.runs.exit_codes import FINISHED
+from slipstream.worker import work
 
 
 def lora_of(product: Product, name: str, *settings: str) -> tuple[dict[str, torch.Tensor], str]:
     """The LoRA of a short run and its log."""
     base = ("training.steps=3", "sample.prompts=[a cat]", "sample.every=0", "sample.steps=1", "sample.at_start=false")
-    result = product("train", str(product.folder / "run.yaml"), f"job.name={name}", *base, *settings)
-    assert result.code == 0, result.out + result.err
-    run = product.folder / "runs" / name
-    return load_file(run / f"{name}.safetensors"), (run / "log.txt").read_text()
+    run = product.new_run(f"job.name={name}", *base, *settings, change=de_turbo)
+    assert work(run) == FINISHED, run.log.read_text()
+    return load_file(run.lora), run.log.read_text()
 
 
-def test_a_single_file_trains_as_its_folder_does(product: Product, tmp_path: Path) -> None:
+def de_turbo(config: str) -> str:
     turbo = "{variant: turbo, name_or_path: tiny/turbo, training_adapter: v2}"
-    product.write_config(change=lambda text: text.replace(turbo, "{variant: de_turbo, name_or_path: tiny/de-turbo}"))
+    return config.replace(turbo, "{variant: de_turbo, name_or_path: tiny/de-turbo}")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_single_file_trains_as_its_folder_does(product: Product, tmp_path: Path) -> None:
     tensors = original(tiny_tensors("de_turbo"), "model.diffusion_model.")
     path = write(tmp_path / "z_image_de_turbo.safetensors", tensors)
     single = (f"model.name_or_path={path}", "model.extras_from=tiny/turbo")
-    plan = product("plan", str(product.folder / "run.yaml"), *single)
+    plan = product("plan", str(product.write_config(change=de_turbo)), *single)
     assert plan.code == 0, plan.out + plan.err
     assert "original keys, bf16" in " ".join(plan.out.split())
     wanted, _ = lora_of(product, "folder")

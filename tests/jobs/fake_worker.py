@@ -1,6 +1,6 @@
 """A worker without torch: it counts steps, saves now and then, and honours lock, attempts and control flags as the real
 one does. It tells a witness file whatever it does, and its end only once that is written down, so that no later kill
-undoes it. `python -m fake_worker RUN_DIR`; `job.json` there says what is wanted.
+undoes it. `python -m fake_worker RUN_DIR`; `job.json` there says what is wanted, or the first prompt of `config.yaml`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from slipstream.core.atomic import write_text
 from slipstream.core.errors import RunError
@@ -71,9 +73,17 @@ def end(run: RunDir, wanted: dict[str, Any], step: int, state: Any, code: int) -
     return code
 
 
+def orders_of(run: RunDir) -> dict[str, Any]:
+    """What the job says; a training that came through the studio has no payload, but a prompt."""
+    if (run.path / "job.json").exists():
+        return json.loads((run.path / "job.json").read_text())
+    prompt = yaml.safe_load(run.config.read_text())["sample"]["prompts"][0]
+    return json.loads(prompt if isinstance(prompt, str) else prompt["prompt"])
+
+
 def main() -> int:
     run = open_run(Path(sys.argv[1]))
-    wanted = json.loads((run.path / "job.json").read_text())
+    wanted = orders_of(run)
     tell(wanted, "come")
     time.sleep(wanted.get("late", 0.0))
     try:

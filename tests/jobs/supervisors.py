@@ -19,7 +19,7 @@ from slipstream.jobs.database import open_database
 from slipstream.jobs.supervisor import Rhythm, Supervisor, supervise
 
 RHYTHM = Rhythm(lease=0.5, heartbeat=0.1, look=0.03)
-WORKERS = {"fake": "fake_worker"}
+WORKERS = {"fake": "fake_worker", "train": "fake_worker"}
 
 
 class Nursery:

@@ -7,15 +7,15 @@ import io
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pictures import picture
 from PIL import Image
 from playwright.sync_api import Page, expect
-from served import Served
+from served import Served, serving
 
-from slipstream.jobs.service import stop_supervisor
 from slipstream.web.services import dataset_checks
 from slipstream.web.services.dataset_notes import DatasetNotes
 from slipstream.workflows.inspect import check_folder, plain_report
@@ -46,6 +46,13 @@ def grid(page: Page, count: int):
     found = page.get_by_role("listbox", name="Pictures")
     expect(found).to_have_attribute("data-total", str(count))
     return found.get_by_role("option")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With a supervisor, for captions by a model."""
+    with serving(tmp_path_factory.mktemp("datasets")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -87,7 +94,7 @@ def test_from_nothing_to_a_captioned_dataset(made: Page, studio: Served, tmp_pat
     assert (folder / "fox00.txt").read_text() == "a fox asleep\n"
     assert (folder / "fox01.txt").read_text() == "a fox awake\n"
 
-    caption_by_model(page, studio, tmp_path)
+    caption_by_model(page, tmp_path)
     texts = {path.stem: path.read_text() for path in folder.glob("*.txt")}
     assert len(texts) == 12
     assert texts["fox00"] == "a fox asleep\n"
@@ -101,7 +108,7 @@ def test_from_nothing_to_a_captioned_dataset(made: Page, studio: Served, tmp_pat
     grid(page, 12)
 
 
-def caption_by_model(page: Page, studio: Served, tmp_path: Path) -> None:
+def caption_by_model(page: Page, tmp_path: Path) -> None:
     """Let a random model caption what has no caption, through the queue and its supervisor."""
     from tiny_vlm import save_tiny_vlm
 
@@ -115,7 +122,6 @@ def caption_by_model(page: Page, studio: Served, tmp_path: Path) -> None:
         page.get_by_role("button", name="Start").click()
         expect(page.get_by_text(re.compile("Captioning finished: 10 captions"))).to_be_visible(timeout=60_000)
     finally:
-        stop_supervisor(studio.home)
         page.request.patch("/api/settings", data={"captioning_model": ""})
     expect(page.get_by_role("option", name=re.compile("fox05.png: ohwx, "))).to_be_visible()
 

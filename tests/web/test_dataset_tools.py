@@ -185,13 +185,13 @@ def test_notes_stay_with_the_dataset_and_wrong_ones_are_refused(foxes):
     assert read_notes(foxes) == DatasetNotes()
 
 
-def test_captioning_is_a_job_of_the_queue(client, foxes, settings, monkeypatch):
-    monkeypatch.setattr(captioning_jobs, "wake_queue", lambda _: None)
+def test_captioning_is_a_job_of_the_queue(client, foxes, settings):
     assert client.get(f"{BASE}/captioning").json() is None
     problem(client.post(f"{BASE}/captioning/stop"), 404)
     started = client.post(f"{BASE}/captioning", json={"trigger_word": "ohwx"})
     assert started.status_code == 201
     assert started.json()["state"] == "queued"
+    assert not (settings.home / "supervisor.log").exists(), "who starts supervisors is `slipstream serve`'s affair"
     problem(client.post(f"{BASE}/captioning", json={}), 409)
     problem(client.post(f"{BASE}/name", json={"name": "cats"}), 409)
     problem(client.delete(f"{BASE}?confirm=foxes"), 409)

@@ -68,7 +68,6 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.
         for module in ("configs", "child", "dataset_checks"):
             patch.setattr(f"slipstream.web.services.{module}.ask_child", lambda *_, **__: {})
         patch.setattr("slipstream.web.services.playground.drawings.ensure_drawing_process", lambda *_: False)
-        patch.setattr("slipstream.web.services.captioning_jobs.wake_queue", lambda _: None)
         patch.setattr("slipstream.web.api.datasets.ask_child", lambda *_, **__: {})
         assert child.ask_child([], seconds=1, offline=True) == {}
         with TestClient(app, base_url="http://localhost") as client:

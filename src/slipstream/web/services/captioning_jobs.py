@@ -64,19 +64,7 @@ def start_captioning(settings: StudioSettings, request: CaptionRequest) -> Capti
         queue_of(settings),
         NewJob(name=f"caption {folder.name}", run_dir=run_dir, kind=KIND, payload=request.to_json()),
     )
-    wake_queue(settings)
     return _told(job)
-
-
-def wake_queue(settings: StudioSettings) -> None:
-    """See to it that somebody works on the queue.
-
-    Raises:
-        JobError: the studio's home folder cannot be written.
-    """
-    from slipstream.jobs.service import ensure_supervisor
-
-    ensure_supervisor(settings.home.resolve(), settings.database_url)
 
 
 def captioning_of(settings: StudioSettings, folder: Path) -> Captioning | None:
