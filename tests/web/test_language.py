@@ -10,7 +10,9 @@ from string import Formatter
 import pytest
 
 import slipstream.web
-from slipstream.web.language.words import LANGUAGES, preferred, say_in, texts
+from slipstream.config.presets import PRESETS
+from slipstream.web.language.words import LANGUAGES, field_words, preferred, say_in, texts
+from slipstream.web.services.form.schema import Group, Node, Rows, form
 
 WEB = Path(slipstream.web.__file__).parent
 SPOKEN = ("label", "button", "tooltip", "input", "select", "checkbox", "switch", "textarea", "notify", "number", "link")
@@ -56,6 +58,30 @@ def test_every_text_that_is_asked_for_is_there_and_every_text_is_asked_for():
     }
     assert asked - known == set()
     assert {key for key in known - literal if not any(pattern.fullmatch(key) for pattern in patterns)} == set()
+
+
+def paths_of_the_form() -> set[str]:
+    """Every panel, group and setting, and every preset."""
+    found: set[str] = set()
+
+    def walk(node: Node) -> None:
+        found.add(node.path)
+        forms = node.forms.values() if isinstance(node, Group) else [node.nodes] if isinstance(node, Rows) else []
+        for nodes in forms:
+            for inner in nodes:
+                walk(inner)
+
+    for panel in form():
+        walk(panel)
+    return found | {f"presets.{name}" for name in PRESETS}
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_every_setting_and_preset_has_a_name_and_a_sentence_in_every_language(language):
+    words = field_words(language)
+    assert set(words) == paths_of_the_form()
+    assert all(one.label.strip() and one.help.endswith(".") for one in words.values())
+    assert field_words("en") == {}, "English words are the settings' own"
 
 
 def test_no_visible_text_is_written_into_the_code():

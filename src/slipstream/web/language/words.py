@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
 LANGUAGES = ("en", "es")
 _FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class FieldWords:
+    """What a setting, a group or a panel of the form is called, and one sentence about it."""
+
+    label: str
+    help: str
+
+
+@cache
+def field_words(language: str) -> Mapping[str, FieldWords]:
+    """By path, with 0 for the place in a list; empty for English, whose words are the settings' own docstrings."""
+    path = _FOLDER / "fields" / f"{language}.toml"
+    if not path.is_file():
+        return MappingProxyType({})
+    found = tomllib.loads(path.read_text(encoding="utf-8"))
+    return MappingProxyType({name: FieldWords(**words) for name, words in found.items()})
 
 
 @cache

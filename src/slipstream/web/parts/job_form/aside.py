@@ -6,9 +6,9 @@ from nicegui import ui
 
 from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.job_form.jump import go_to, settings_named_in
+from slipstream.web.parts.job_form.naming import called
 from slipstream.web.parts.say import say
 from slipstream.web.services.configs import SettingProblem
-from slipstream.web.services.form.layout import label
 from slipstream.web.services.form.values import MISSING
 
 
@@ -66,4 +66,8 @@ def _show_advice(desk: Desk, text: str) -> None:
 
 def _title(path: str) -> str:
     panel, *rest = path.split(".")
-    return " · ".join([panel.upper(), *(str(int(part) + 1) if part.isdigit() else label(part) for part in rest)])
+    names = [
+        str(int(part) + 1) if part.isdigit() else called(".".join([panel, *rest[: place + 1]]))
+        for place, part in enumerate(rest)
+    ]
+    return " · ".join([panel.upper(), *names])

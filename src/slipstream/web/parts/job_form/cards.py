@@ -14,10 +14,11 @@ from slipstream.core.errors import ConfigError
 from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.job_form.fields import problem_slot, show_setting
 from slipstream.web.parts.job_form.help import help_button
+from slipstream.web.parts.job_form.naming import about, called, is_translated
 from slipstream.web.parts.job_form.prompts import show_prompts
 from slipstream.web.parts.say import say
 from slipstream.web.services.form.concise import is_changed
-from slipstream.web.services.form.layout import first_sentence, is_common, label, plain
+from slipstream.web.services.form.layout import is_common, label, plain
 from slipstream.web.services.form.schema import Group, Node, Rows, Setting, form, settings_in
 from slipstream.web.services.form.starting import with_variant
 from slipstream.web.services.form.values import MISSING
@@ -29,11 +30,11 @@ _EXAMPLE = re.compile(r"`(\w+): (\{[^`]*\})`")
 def show_cards(desk: Desk) -> None:
     """All panels, in the guide's order."""
     for panel in form():
-        title, _, about = panel.help.partition(": ")
+        title, text = panel.path.upper(), about(panel) if is_translated(panel) else panel.help.partition(": ")[2]
         with ui.element("section").classes("s-card s-panel").props(f'data-panel="{panel.path}" aria-label="{title}"'):
             with ui.element("div").classes("s-panel-head"):
                 ui.label(title).classes("s-card-title").props('role="heading" aria-level="2"')
-                ui.label(about[:1].upper() + about[1:]).classes("s-note")
+                ui.label(text[:1].upper() + text[1:]).classes("s-note")
             if isinstance(panel, Rows):
                 _show_rows(desk, panel)
             else:
@@ -136,15 +137,15 @@ def _show_tag(desk: Desk, group: Group, path: str, tag: str) -> None:
     tag_path = f"{path}.{group.tag}"
     with ui.element("div").classes("s-set s-set-wide").props(f'data-setting="{tag_path}"'):
         choice = ui.toggle(options, value=tag, on_change=lambda event: chosen(event.value))
-        choice.props(f'no-caps unelevated spread aria-label="{label(str(group.tag))}"').classes("s-bases")
+        choice.props(f'no-caps unelevated spread aria-label="{called(tag_path)}"').classes("s-bases")
         setting = next(node for node in group.nodes(tag) if node.name == group.tag)
-        ui.label(plain(setting.help)).classes("s-set-help")
+        ui.label(about(setting) if is_translated(setting) else plain(setting.help)).classes("s-set-help")
         problem_slot(desk, tag_path)
 
 
 def _show_switched(desk: Desk, group: Group, path: str) -> None:
     """A group that is off unless it is given."""
-    name = label(group.name)
+    name = called(path)
     with ui.element("div").classes("s-switched").props(f'data-setting="{path}"'):
         given = desk.given(path)
         is_on = given is not MISSING and given is not None
@@ -152,7 +153,7 @@ def _show_switched(desk: Desk, group: Group, path: str) -> None:
             switch = ui.switch(name, value=is_on).props("dense").classes("s-switched-name")
             ui.space()
             help_button(name, path, group)
-        ui.label(first_sentence(group.help)).classes("s-set-help")
+        ui.label(about(group)).classes("s-set-help")
         content = ui.element("div").classes("s-switched-inside")
 
         def fill() -> None:

@@ -9,12 +9,13 @@ from nicegui import ui
 
 from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.job_form.help import help_button
+from slipstream.web.parts.job_form.naming import about, called
 from slipstream.web.parts.say import say
 from slipstream.web.services.configs import SettingProblem
 from slipstream.web.services.datasets import list_datasets
 from slipstream.web.services.form.concise import is_changed
 from slipstream.web.services.form.entering import entered, shown
-from slipstream.web.services.form.layout import first_sentence, follows_base, label, suggestions
+from slipstream.web.services.form.layout import follows_base, suggestions
 from slipstream.web.services.form.schema import Setting
 from slipstream.web.services.form.values import MISSING
 
@@ -31,7 +32,7 @@ def show_setting(desk: Desk, setting: Setting, path: str) -> None:
     """A field for the setting at `path` (with the real place in lists)."""
     wide = setting.kind in _WIDE or setting.name in ("path", "target_modules", "name_or_path", "default_caption")
     with ui.element("div").classes("s-set s-set-wide" if wide else "s-set").props(f'data-setting="{path}"'):
-        name = label(setting.name)
+        name = called(path)
         with ui.element("div").classes("s-set-head"):
             ui.label(name).classes("s-set-label")
             default = _default(desk, setting)
@@ -58,7 +59,7 @@ def show_setting(desk: Desk, setting: Setting, path: str) -> None:
 
         put.append(_control(desk, setting, path, enter))
         reset.on_click(back)
-        ui.label(first_sentence(setting.help)).classes("s-set-help")
+        ui.label(about(setting)).classes("s-set-help")
         problem_slot(desk, path)
         mark()
 
@@ -99,7 +100,7 @@ def _switch(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
     box = ui.switch(
         value=bool(setting.default if value is MISSING else value), on_change=lambda event: enter(event.value)
     )
-    box.props(f'dense aria-label="{label(setting.name)}"').classes("s-set-switch")
+    box.props(f'dense aria-label="{called(path)}"').classes("s-set-switch")
     return lambda value: box.set_value(bool(setting.default if value is MISSING else value))
 
 
@@ -118,7 +119,7 @@ def _choice(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
         value=key(desk.given(path)),
         on_change=lambda event: enter(MISSING if event.value == _OFF else event.value),
     )
-    box.props(f'outlined dense options-dense aria-label="{label(setting.name)}"').classes("s-set-control")
+    box.props(f'outlined dense options-dense aria-label="{called(path)}"').classes("s-set-control")
     return lambda value: box.set_value(key(value))
 
 
@@ -130,7 +131,7 @@ def _several(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
     box = ui.select(
         list(setting.choices), multiple=True, value=known(desk.given(path)), on_change=lambda event: enter(event.value)
     )  # fmt: skip
-    box.props(f'outlined dense options-dense use-chips aria-label="{label(setting.name)}"').classes("s-set-control")
+    box.props(f'outlined dense options-dense use-chips aria-label="{called(path)}"').classes("s-set-control")
     return lambda value: box.set_value(known(value))
 
 
@@ -141,7 +142,7 @@ def _text(desk: Desk, setting: Setting, path: str, enter: Enter) -> Put:
     text = as_text(desk.given(path))
     kind = ui.textarea if setting.kind == "table" else ui.input
     box = kind(value=text, on_change=lambda event: enter(entered(setting, event.value or "")))
-    box.props(f'outlined dense debounce=250 aria-label="{label(setting.name)}"').classes("s-set-control")
+    box.props(f'outlined dense debounce=250 aria-label="{called(path)}"').classes("s-set-control")
     if setting.kind in ("whole", "number"):
         box.props("inputmode=decimal").classes("s-number")
     if setting.kind == "table":
@@ -178,7 +179,7 @@ def _menu_of(box: Any, setting: Setting, offered: tuple[str | float, ...]) -> No
 
     with box.add_slot("append"):
         button = ui.button(icon="arrow_drop_down").props("flat dense round size=sm")
-        button.props(f'aria-label="{say("newjob.choices", name=label(setting.name))}"')
+        button.props(f'aria-label="{say("newjob.choices", name=called(setting.path))}"')
         with button, ui.menu().props('anchor="bottom right" self="top right" max-height="320px"'):
             for choice in offered:
                 ui.menu_item(str(choice), lambda choice=choice: choose(choice), auto_close=setting.kind != "list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from slipstream.web.parts.job_form.naming import about, is_translated
 from slipstream.web.parts.say import say
 from slipstream.web.services.form.entering import shown
 from slipstream.web.services.form.layout import plain
@@ -33,6 +34,9 @@ def help_button(name: str, path: str, node: Setting | Group | Rows) -> None:
 def _content(name: str, path: str, node: Setting | Group | Rows) -> None:
     ui.label(name).classes("s-help-title")
     ui.label(path).classes("s-mono s-note")
+    if is_translated(node):
+        ui.label(about(node))
+        ui.label(say("newjob.in_english")).classes("s-help-label")
     ui.label(plain(node.help))
     for title, text in node.details.items():
         with ui.element("div").classes("s-help-part"):

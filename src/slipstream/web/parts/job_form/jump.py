@@ -11,8 +11,8 @@ from nicegui import ui
 from slipstream.config.reference import find_setting
 from slipstream.core.errors import ConfigError
 from slipstream.web.parts.job_form.desk import Desk
+from slipstream.web.parts.job_form.naming import about, called
 from slipstream.web.parts.say import say
-from slipstream.web.services.form.layout import first_sentence, label
 from slipstream.web.services.form.schema import form, settings_in
 
 _MOST = 8
@@ -102,14 +102,14 @@ def look_for(text: str) -> list[_Found]:
     words = text.lower().replace("_", " ").split()
     scored: list[tuple[int, int, _Found]] = []
     for place, setting in enumerate(setting for panel in form() for setting in settings_in(panel)):
-        name, path = label(setting.name).lower(), setting.path.replace("_", " ").lower()
-        everything = " ".join([path, setting.help, *setting.details.values()]).lower()
+        name, path = called(setting.path).lower(), setting.path.replace("_", " ").lower()
+        everything = " ".join([path, name, about(setting), setting.help, *setting.details.values()]).lower()
         if not words or not all(word in everything for word in words):
             continue
         score = 3 * name.startswith(" ".join(words)) + 2 * all(word in name for word in words)
         score += all(word in path for word in words)
-        title = f"{setting.path.partition('.')[0].upper()} · {label(setting.name)}"
-        scored.append((-score, place, _Found(setting.path, title, first_sentence(setting.help))))
+        title = f"{setting.path.partition('.')[0].upper()} · {called(setting.path)}"
+        scored.append((-score, place, _Found(setting.path, title, about(setting))))
     found = [one for _, _, one in sorted(scored, key=lambda entry: entry[:2])]
     return _foreign(text, found)[:_MOST]
 
@@ -123,5 +123,5 @@ def _foreign(text: str, found: list[_Found]) -> list[_Found]:
     if len(meant) != 1 or any(one.path == meant[0].path for one in found[:1]):
         return found
     one = meant[0]
-    title = f"{one.path.partition('.')[0].upper()} · {label(one.path.rpartition('.')[2])}"
-    return [_Found(one.path, title, first_sentence(one.help)), *[other for other in found if other.path != one.path]]
+    title = f"{one.path.partition('.')[0].upper()} · {called(one.path)}"
+    return [_Found(one.path, title, about(one)), *[other for other in found if other.path != one.path]]

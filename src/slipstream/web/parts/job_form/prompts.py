@@ -9,9 +9,9 @@ from nicegui import ui
 from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.job_form.fields import problem_slot, show_setting
 from slipstream.web.parts.job_form.help import help_button
+from slipstream.web.parts.job_form.naming import called
 from slipstream.web.parts.say import say
 from slipstream.web.services.form.draft import moved
-from slipstream.web.services.form.layout import label
 from slipstream.web.services.form.schema import Rows, Setting
 from slipstream.web.services.form.values import MISSING
 
@@ -30,9 +30,9 @@ def show_prompts(desk: Desk, rows: Rows) -> None:
         box.clear()
         with box:
             with ui.element("div").classes("s-set-head"):
-                ui.label(label(rows.name)).classes("s-set-label")
+                ui.label(called(rows.path)).classes("s-set-label")
                 ui.space()
-                help_button(label(rows.name), rows.path, rows)
+                help_button(called(rows.path), rows.path, rows)
             ui.label(say("newjob.prompts_note")).classes("s-set-help")
             for place in range(number()):
                 _show_prompt(desk, rows, place, number(), build)

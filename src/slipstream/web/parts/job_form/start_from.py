@@ -9,11 +9,12 @@ from nicegui import ui
 
 from slipstream.web.parts.job_form.desk import Desk
 from slipstream.web.parts.job_form.import_file import open_import
+from slipstream.web.parts.job_form.naming import about_preset
 from slipstream.web.parts.notices import told
 from slipstream.web.parts.say import say
 from slipstream.web.services.drafts import list_drafts, read_kept, remove_draft
 from slipstream.web.services.form.draft import read_draft
-from slipstream.web.services.form.layout import label, plain
+from slipstream.web.services.form.layout import label
 from slipstream.web.services.form.starting import PresetChoice, from_preset, preset_choices, taken_names
 
 
@@ -33,8 +34,9 @@ def show_start(desk: Desk) -> None:
         chosen = next((choice for choice in choices if choice.name == desk.preset), None)
         if chosen is not None:
             with ui.element("div").classes("s-preset-about"):
-                ui.label(plain(chosen.title))
-                ui.label(plain(chosen.text)).classes("s-note")
+                title, text = about_preset(chosen)
+                ui.label(title)
+                ui.label(text).classes("s-note")
 
     def take(choice: PresetChoice) -> None:
         taken = taken_names(desk.studio.settings.runs_dir)
@@ -60,7 +62,7 @@ def _chip(desk: Desk, choice: PresetChoice, take: Callable[[PresetChoice], objec
     button.props(f'data-preset="{choice.name}" aria-pressed="{"true" if chosen else "false"}"').on(
         "click", lambda: take(choice)
     )
-    button.props["title"] = plain(choice.title)
+    button.props["title"] = about_preset(choice)[0]
     name = choice.name.removeprefix("vram_")
     with button:
         ui.label(
