@@ -12,6 +12,8 @@ from PIL import Image
 from test_runs_api import problem
 
 from slipstream.captioning.work import Captioned, append_captioned
+from slipstream.data.caption_sources import find_captions
+from slipstream.data.settings import DatasetSettings
 from slipstream.web.services import captioning_jobs, dataset_checks
 from slipstream.web.services.dataset_checks import last_check, run_check
 from slipstream.web.services.dataset_notes import DatasetNotes, change_notes, read_notes
@@ -183,6 +185,26 @@ def test_notes_stay_with_the_dataset_and_wrong_ones_are_refused(foxes):
         change_notes(foxes, notes, resolutions=())
     (foxes / ".slipstream/notes.json").write_text("{")
     assert read_notes(foxes) == DatasetNotes()
+
+
+def test_captions_of_a_list_are_made_editable_and_an_emptied_one_stays_empty(client, foxes):
+    before = dict(client.get(BASE).json())
+    entries = [{"file_name": "1.png", "text": "from the list"}, {"file_name": "2.png", "text": "the list's"}]
+    (foxes / "metadata.jsonl").write_text("".join(json.dumps(one) + "\n" for one in entries))
+    (foxes / "2.txt").write_text("its own")
+    (foxes / "1.txt").unlink(missing_ok=True)
+    assert client.post(f"{BASE}/captions/unpack").json() == {"count": 1}
+    assert (foxes / "1.txt").read_text() == "from the list\n"
+    assert (foxes / "2.txt").read_text() == "its own"
+    assert not (foxes / "metadata.jsonl").exists()
+    assert json.loads(next((foxes / ".slipstream/lists").rglob("*.jsonl")).read_text().splitlines()[0]) == entries[0]
+    client.put(f"{BASE}/captions", json={"captions": {"1.png": ""}})
+    settings = DatasetSettings(foxes, (512,))
+    assert find_captions(settings, [foxes / "1.png"]).by_picture[foxes / "1.png"].text == ""
+    assert client.post(f"{BASE}/captions/unpack").json() == {"count": 0}
+    assert before["num_pictures"] == client.get(BASE).json()["num_pictures"]
+    (foxes / "metadata.jsonl").write_text("no list")
+    problem(client.post(f"{BASE}/captions/unpack"), 422)
 
 
 def test_captioning_is_a_job_of_the_queue(client, foxes, settings):

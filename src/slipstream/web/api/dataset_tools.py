@@ -15,6 +15,7 @@ from slipstream.web.api.datasets import File, Name
 from slipstream.web.api.files import PICTURE, picture_answer
 from slipstream.web.problems import RefusedError, missing
 from slipstream.web.services.caption_edits import CaptionChange, CaptionEdit, EditKind, apply_changes, preview_edit
+from slipstream.web.services.caption_lists import unpack_captions
 from slipstream.web.services.captioning_jobs import (
     Captioning,
     captioning_of,
@@ -198,6 +199,12 @@ def trash_thumbnail(name: Name, key: Key, request: Request, studio: StudioOfRequ
 def captioning(name: Name, studio: StudioOfRequest) -> Captioning | None:
     """The newest captioning job of the dataset."""
     return captioning_of(studio.settings, find_dataset(studio.settings.datasets_dir, name))
+
+
+@router.post("/{name}/captions/unpack")
+def unpack(name: Name, studio: StudioOfRequest) -> Counted:
+    """Write the captions of the dataset's `metadata.jsonl` beside its pictures, and lay that file aside."""
+    return Counted(count=unpack_captions(find_dataset(studio.settings.datasets_dir, name)))
 
 
 @router.post("/{name}/captioning", status_code=201)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from slipstream.core.errors import ImageError
-from slipstream.data.images import EXTENSIONS, ImageSize, header_size
-from slipstream.data.listing import list_files
+from slipstream.data.images import ImageSize, header_size
 from slipstream.web.services.dataset_masks import masked_files
-from slipstream.web.services.datasets import caption_beside
+from slipstream.web.services.datasets import caption_beside, own_pictures
 
 Show = Literal["all", "uncaptioned", "duplicates", "small", "masked", "findings"]
 SHOWS: tuple[Show, ...] = ("all", "uncaptioned", "duplicates", "small", "masked", "findings")
@@ -85,9 +84,7 @@ def index(folder: Path, wanted: Filter, sizes: PictureSizes) -> list[Entry]:
 
 
 def _entries(folder: Path, masked: Collection[str]) -> Iterator[tuple[Path, Entry]]:
-    for path in list_files(folder):
-        if path.suffix.lower() not in EXTENSIONS:
-            continue
+    for path in own_pictures(folder):
         try:
             version = f"{path.stat().st_mtime_ns:x}"
         except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def summarize(folder: Path) -> DatasetSummary:
     """A dataset's figures, from names and sizes alone."""
     files = list_files(folder)
     names = set(files)
-    pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    pictures = _own(folder, files)
     return DatasetSummary(
         name=folder.name,
         num_pictures=len(pictures),
@@ -109,6 +109,26 @@ def summarize(folder: Path) -> DatasetSummary:
         changed=folder.stat().st_mtime,
         cover=_name(folder, pictures[0]) if pictures else None,
     )
+
+
+def own_pictures(folder: Path) -> list[Path]:
+    """A dataset's pictures in natural order, without those that a link brings in from elsewhere.
+
+    Raises:
+        DataError: there is no such folder, or it cannot be listed.
+    """
+    return _own(folder, list_files(folder))
+
+
+def _own(folder: Path, files: Sequence[Path]) -> list[Path]:
+    root, places = folder.resolve(), {folder: True}
+
+    def is_own(path: Path) -> bool:
+        if path.parent not in places:
+            places[path.parent] = path.parent.resolve().is_relative_to(root)
+        return places[path.parent] and (not path.is_symlink() or path.resolve().is_relative_to(root))
+
+    return [path for path in files if path.suffix.lower() in EXTENSIONS and is_own(path)]
 
 
 def _size(path: Path) -> int:
@@ -129,7 +149,7 @@ def list_pictures(
 
     Captions are read of the pictures of the page alone, unless `text` asks for all.
     """
-    paths = [path for path in list_files(folder) if path.suffix.lower() in EXTENSIONS]
+    paths = own_pictures(folder)
     if uncaptioned:
         paths = [path for path in paths if not _read(path)[0]]
     if wanted := text.strip().lower():
@@ -151,6 +171,8 @@ def _picture(folder: Path, path: Path) -> DatasetPicture:
 def _read(picture: Path) -> tuple[str | None, str | None]:
     """A picture's caption and what is wrong with its file."""
     path = caption_path(picture, CAPTION_ENDING)
+    if path.is_symlink():
+        return None, "this caption is a link, which the studio does not follow"
     if not path.is_file():
         return None, None
     try:

@@ -15,6 +15,7 @@ from slipstream.web.pages.dataset.bulk import open_bulk
 from slipstream.web.pages.dataset.captioning import captioning_card, open_captioning
 from slipstream.web.pages.dataset.checks import open_check
 from slipstream.web.pages.dataset.editor import open_editor
+from slipstream.web.pages.dataset.listed import listed_card
 from slipstream.web.pages.dataset.looks import add_looks
 from slipstream.web.pages.dataset.shown import Shown
 from slipstream.web.pages.dataset.trash import open_trash, remove_selected
@@ -69,6 +70,7 @@ def _build(studio: Studio, folder: Path, summary: DatasetSummary) -> None:
     zone = upload_zone(shown)
     update_head = _head(shown, zone)
     captioning_card(shown)
+    listed_card(shown)
     with ui.element("div").classes("s-tools") as tools:
         counter = _filters(shown)
         update_selection = _selection(shown)
