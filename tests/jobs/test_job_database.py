@@ -10,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from job_values import AddJob
 from sqlalchemy import inspect, text
 
 from slipstream.core.errors import JobError
@@ -36,6 +37,18 @@ def test_what_a_comparison_does_not_see_is_there_too(db: Database) -> None:
     condition = str(index["dialect_options"][f"{db.engine.dialect.name}_where"])
     assert index["unique"]
     assert [state for state in STATES if f"'{state}'" in condition] == list(ACTIVE)
+
+
+def test_a_reader_sees_one_state_whatever_is_committed_meanwhile(db: Database, add: AddJob) -> None:
+    """Else a page would be told jobs of one version and the number of the next, and never ask for that one."""
+    add("first")
+    with db.reading() as session:
+        before = session.execute(text("SELECT version FROM clock")).scalar_one()
+        add("second")
+        assert session.execute(text("SELECT count(*) FROM jobs")).scalar_one() == 1
+        assert session.execute(text("SELECT version FROM clock")).scalar_one() == before
+    assert store.list_jobs(db).total == 2
+    assert store.version(db) > before
 
 
 def test_the_newest_script_is_the_one_the_code_expects(db: Database) -> None:

@@ -83,7 +83,9 @@ def open_database(url: str | None = None) -> Database:
             f"the queue's database cannot be opened: {error.orig}", where=_shown(parsed),
             fix="check that the server runs, or the folder's permissions, and SLIPSTREAM_DATABASE.",
         ) from error  # fmt: skip
-    return Database(engine, engine.execution_options(**{_READS: True}))
+    # SQLite reads from one state as it is; PostgreSQL would show each statement what was committed meanwhile
+    snapshot = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    return Database(engine, engine.execution_options(**{_READS: True, **snapshot}))
 
 
 def _shown(url: URL) -> str:
