@@ -363,8 +363,10 @@ Database = Annotated[
 Supervise = Annotated[bool, typer.Option(help="Start a supervisor for the queue; without, another one works it off.")]
 
 
-@app.command()
+@app.command("serve", help="Serve the studio without opening a browser, for a machine without a screen.")
+@app.command("studio", help="Open the studio, the web app: datasets, jobs, a queue, live runs, and a playground.")
 def studio(
+    context: typer.Context,
     host: Host = "127.0.0.1",
     port: Port = 8420,
     home: Home = None,
@@ -375,30 +377,16 @@ def studio(
     allow_host: AllowHost = None,
     database: Database = None,
     supervise: Supervise = True,
-    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    browser: Annotated[
+        bool | None, typer.Option(help="Open the browser.", show_default="`studio` does, `serve` does not")
+    ] = None,
 ) -> None:
-    """Open the studio, the web app: datasets, jobs, a queue, live runs, and a playground."""
+    """The studio, under two names."""
     from slipstream.cli.studio import StudioOptions, studio_command
 
     names = tuple(allow_host or ())
-    studio_command(StudioOptions(host, port, home, runs, datasets, loras, token, names, database, supervise, browser))
-
-
-@app.command()
-def serve(
-    host: Host = "127.0.0.1",
-    port: Port = 8420,
-    home: Home = None,
-    runs: Runs = Path("runs"),
-    datasets: Datasets = Path("datasets"),
-    loras: Loras = Path("loras"),
-    token: Token = None,
-    allow_host: AllowHost = None,
-    database: Database = None,
-    supervise: Supervise = True,
-) -> None:
-    """Serve the studio without opening a browser, for a machine without a screen."""
-    studio(host, port, home, runs, datasets, loras, token, allow_host, database, supervise, browser=False)
+    opens = context.info_name == "studio" if browser is None else browser
+    studio_command(StudioOptions(host, port, home, runs, datasets, loras, token, names, database, supervise, opens))
 
 
 def main() -> None:

@@ -11,9 +11,11 @@ from types import FrameType
 
 from rich.markup import escape
 
+from slipstream.cli.gpu_room import ask_for_gpu
 from slipstream.cli.screen import out, show_failure
 from slipstream.cli.watch import Watcher
 from slipstream.core.errors import ConfigError
+from slipstream.jobs.places import home_dir
 from slipstream.launch.local import LocalWorker, start_worker
 from slipstream.runs.create import create_run, open_run, run_called
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
@@ -61,7 +63,7 @@ def train_command(config_path: Path, overrides: list[str], *, fresh: bool) -> in
             out.print(f"[yellow]the earlier run was moved to {escape(str(moved))}[/yellow]")
         for line in advise(config, None):
             out.print(f"[yellow]advice[/yellow]  {escape(line)}")
-        return _work(run)
+        return _work(run, config.job.device)
 
 
 def resume_command(path: Path, overrides: list[str]) -> int:
@@ -78,7 +80,9 @@ def resume_command(path: Path, overrides: list[str]) -> int:
                 f"slipstream resume {escape(str(run.path))} training.steps={2 * progress.step}"
             )
             return FINISHED
-        return _work(run)
+        from slipstream.config.run_config import config_from_run
+
+        return _work(run, config_from_run(run.config).job.device)
 
 
 def _change(run: RunDir, overrides: list[str]) -> None:
@@ -106,8 +110,9 @@ def _wants_more(run: RunDir, progress: Progress) -> bool:
     return config_from_run(run.config).training.steps > progress.step
 
 
-def _work(run: RunDir) -> int:
+def _work(run: RunDir, device: str) -> int:
     out.print(f"[bold]{escape(run.name)}[/bold]  {escape(str(run.path))}")
+    ask_for_gpu(device, home_dir())
     before = read_progress(run) or Progress()
     write_progress(run, Progress(step=before.step, steps=before.steps))
     log_start = run.log.stat().st_size if run.log.exists() else 0
