@@ -59,3 +59,15 @@ def test_language_and_theme_are_kept(page: Page, studio: Served):
 def test_starting_and_the_first_page_take_two_seconds_of_a_core(studio: Served):
     # the time of a core, not of a clock: other tests may be at work; docs/studio.md has seconds of a quiet machine
     assert studio.core_seconds_to_start < 2.5
+
+
+def test_the_first_key_leads_past_the_navigation_and_shows_it_only_then(page: Page):
+    page.goto("/settings")
+    way = page.get_by_role("link", name="Skip to the content")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(way).not_to_be_in_viewport()
+    page.keyboard.press("Tab")
+    expect(way).to_be_focused()
+    expect(way).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"

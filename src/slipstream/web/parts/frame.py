@@ -28,9 +28,9 @@ def frame(studio: Studio, current: str, *, title: str | None = None, wide: bool 
     ui.run_javascript(f"document.documentElement.lang = '{language}'")
     heading = title or say(f"nav.{current}")
     ui.page_title(f"{heading} · Slipstream")
-    ui.link(say("nav.skip"), "#main").classes("s-skip")
     drawer = _navigation(studio, current)
     with ui.header().classes("s-header").props("height-hint=56"):
+        ui.link(say("nav.skip"), "#main").classes("s-skip")  # the first that the Tab key reaches
         ui.button(icon="menu", on_click=drawer.toggle).props(f'flat round aria-label="{say("nav.menu")}"').classes(
             "s-only-narrow"
         )
