@@ -176,7 +176,7 @@ class RandomTraining:
             setting=setting, run=self.run, reporter=self.reporter, state=self.state,
             adapted=self.adapted if graphs else without_graphs(self.adapted),
             policy=CheckpointPolicy(self.run.checkpoints, "run", torch.bfloat16, 1, 0), metadata={}, loader=loader,
-            features=lambda caption: self._features, previews=None, validation=None,
+            features=lambda caption: self._features, previews=None, validation=None, drift=None,
         )  # fmt: skip
         with loader:
             yield compose(prepared, NoRequests())
