@@ -310,6 +310,23 @@ def dataset_check(
 
 
 @app.command()
+def rank(
+    run: RunFolder,
+    prompts: Annotated[int, typer.Option(min=2, max=64, help="Prompts of each kind that are drawn.")] = 8,
+    seeds: Annotated[int, typer.Option(min=2, max=16, help="Seeds of the prompts that ask for the concept.")] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    page: Annotated[
+        Path | None, typer.Option("--out", help="Where the page goes.", show_default="ranking.html in the run folder")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Recommend a checkpoint and a LoRA weight: concept strength against drift, leak and overfitting."""
+    from slipstream.cli.rank import RankOptions, rank_command
+
+    rank_command(run, RankOptions(prompts, seeds, device, page, as_json))
+
+
+@app.command()
 def models() -> None:
     """List the models a config can name and whether they are on this machine."""
     from slipstream.cli.inspection import models_command

@@ -73,6 +73,16 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def ranking(self) -> Path:
+        """What `slipstream rank` found about the checkpoints."""
+        return self.path / "ranking.json"
+
+    @property
+    def ranking_page(self) -> Path:
+        """The page about it."""
+        return self.path / "ranking.html"
+
+    @property
     def checkpoints(self) -> Path:
         """LoRAs and training states by step."""
         return self.path / "checkpoints"

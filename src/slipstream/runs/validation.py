@@ -52,6 +52,20 @@ def best_row(rows: Sequence[Row]) -> Row | None:
     return min(rows, key=lambda row: row["loss"], default=None)
 
 
+def held_out_rise(rows: Sequence[Row], step: int) -> dict[str, float] | None:
+    """By noise level (and `loss` for their mean): how far the held-out loss at a step lies above the lowest up to it.
+
+    A share of the lowest; 0 while the loss still falls. The last measurement up to the step counts; None where there
+    is none after the start.
+    """
+    until = [row for row in rows if row["step"] <= step]
+    if not until or until[-1]["step"] == 0:
+        return None
+    last = until[-1]
+    keys = ["loss", *(key for key in level_keys(until) if key in last)]
+    return {key.removeprefix(LEVEL): last[key] / min(row[key] for row in until if key in row) - 1 for key in keys}
+
+
 def overfitting_advice(rows: Sequence[Row], patience: int) -> str | None:
     """What to do where none of the last `patience` measurements was better than an earlier one, or None."""
     best = best_row(rows)
