@@ -312,7 +312,9 @@ def dataset_check(
 @app.command()
 def rank(
     run: RunFolder,
-    prompts: Annotated[int, typer.Option(min=2, max=64, help="Prompts of each kind that are drawn.")] = 8,
+    prompts: Annotated[
+        int, typer.Option(min=2, max=64, help="Prompts that ask for the concept; two thirds of each other kind.")
+    ] = 12,
     seeds: Annotated[int, typer.Option(min=2, max=16, help="Seeds of the prompts that ask for the concept.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     page: Annotated[

@@ -9,10 +9,11 @@ from typing import TypeVar
 from slipstream.config.run_config import RunConfig
 from slipstream.config.variants import is_tiny, preview_guidance, preview_steps
 from slipstream.core.errors import DataError
-from slipstream.data.captions import with_trigger
+from slipstream.data.captions import fill_trigger
 from slipstream.data.dataset import Dataset, Example
 from slipstream.data.held_out import measured_part
 from slipstream.evaluation.leak import without_trigger
+from slipstream.evaluation.subjects import subject_prompts
 from slipstream.evaluation.unrelated import unrelated_prompts
 from slipstream.previews.render import Picture
 from slipstream.training.pictures import preview_pictures
@@ -65,39 +66,39 @@ class Asked:
 
 
 def ask(config: RunConfig, dataset: Dataset, num_prompts: int, num_seeds: int) -> Asked:
-    """What to draw for a run: at most `num_prompts` of each kind, those of the concept with `num_seeds` seeds each.
+    """What to draw for a run: at most `num_prompts` prompts of the concept with `num_seeds` seeds each, and two thirds
+    as many of each other kind.
 
-    The concept's prompts are the run's own previews that ask for it (all, where there is no trigger word); where there
-    are none, unrelated ones with the trigger word in front.
+    The concept's prompts are the run's own previews that ask for it (all, where there is no trigger word), and then
+    packaged subjects with the trigger word.
 
     Raises:
         DataError: fewer than two training pictures show what is to be learned.
     """
-    packaged = unrelated_prompts(is_tiny=is_tiny(config.model.name_or_path))
-    like = Picture(
-        "", config.sample.negative_prompt, packaged.side, packaged.side, 0, preview_steps(config),
-        preview_guidance(config),
-    )  # fmt: skip
+    tiny = is_tiny(config.model.name_or_path)
+    packaged = unrelated_prompts(is_tiny=tiny)
+    side, negative = packaged.side, config.sample.negative_prompt
+    like = Picture("", negative, side, side, 0, preview_steps(config), preview_guidance(config))
     examples = learned_examples(dataset)
     captions = list(dict.fromkeys(example.caption for example in spread(examples, MOST_CAPTIONS)))
     words = sorted({word for scan in dataset.folders for word in scan.settings.known_triggers})
     previews = preview_pictures(config)
-    others = list(dict.fromkeys([*packaged.prompts, *(one.prompt for one in previews if one.has_trigger is False)]))
-    new = list(
-        dict.fromkeys(one.prompt for one in previews if one.has_trigger is not False and one.prompt not in captions)
-    )
-    if not new and words:
-        new = [with_trigger(text, words[0]) for text in packaged.prompts]
-    concept = spread(new or captions, num_prompts)
-    bare = [text for text in (without_trigger(one, words) for one in concept) if text] if words else []
+    own = [one.prompt for one in previews if one.has_trigger is not False]
+    subjects = [fill_trigger(text, words[0]) for text in subject_prompts(is_tiny=tiny)] if words else []
+    new = [text for text in dict.fromkeys([*own, *subjects]) if text not in captions]
+    concept = (new or captions)[:num_prompts]
+    others = max(2, num_prompts * 2 // 3)
+    bare = [without_trigger(text, words) for text in spread(concept, others)] if words else []
+    unrelated = [*packaged.prompts, *(one.prompt for one in previews if one.has_trigger is False)]
+    unrelated = list(dict.fromkeys(unrelated))
     return Asked(
-        side=packaged.side,
+        side=side,
         examples=tuple(spread(examples, MOST_TRAINING)),
         way=_drawn(like, captions, FIRST_SEED),
         concept=_drawn(like, [text for text in concept for _ in range(num_seeds)], FIRST_SEED + 1000),
-        taught=_drawn(like, spread(captions, num_prompts), FIRST_SEED + 2000),
-        same=_drawn(like, bare, FIRST_SEED + 3000),
-        unrelated=_drawn(like, [others[number % len(others)] for number in range(num_prompts)], FIRST_SEED + 4000),
+        taught=_drawn(like, spread(captions, others), FIRST_SEED + 2000),
+        same=_drawn(like, [text for text in bare if text], FIRST_SEED + 3000),
+        unrelated=_drawn(like, [unrelated[number % len(unrelated)] for number in range(others)], FIRST_SEED + 4000),
         is_new=bool(new),
     )
 

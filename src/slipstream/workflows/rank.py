@@ -35,7 +35,7 @@ class RankRequest:
 
     Attributes:
         run: a run with a LoRA or more.
-        num_prompts: of each kind: the concept, without the trigger word, unrelated.
+        num_prompts: of the concept; there are two thirds as many of each other kind.
         num_seeds: of the concept's prompts, at least 2.
         device: as in configs.
         page: where the page goes.
@@ -43,7 +43,7 @@ class RankRequest:
 
     run: RunDir
     page: Path
-    num_prompts: int = 8
+    num_prompts: int = 12
     num_seeds: int = 2
     device: str = "auto"
 
