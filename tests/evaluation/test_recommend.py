@@ -67,7 +67,7 @@ def test_a_weight_is_chosen_like_a_step() -> None:
     swept = scored([row(300, 0.5, 30, weight=0.6), row(300, 0.75, 41, weight=0.8), row(300, 0.8, 60, weight=1.0)])
     choice = recommend_weight(swept)
     assert choice.figures.weight == 0.8
-    assert "full weight" in choice.reason
+    assert "Full weight is stronger by 5 points" in choice.reason
     alone = recommend_weight(scored([row(300, 0.5, 10, weight=0.6), row(300, 0.8, 20, weight=1.0)]))
     assert alone.figures.weight == 1.0
 

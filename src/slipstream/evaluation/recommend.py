@@ -107,10 +107,10 @@ def _why_step(best: Figures, rows: Sequence[Figures]) -> str:
     said[0] += ": the best balance."
     later = rows[-1]
     if later.step != best.step:
-        said.append(_against(best, later, f"the last one (step {later.step})"))
+        said.append(_against(best, later, f"The last one (step {later.step})"))
     strongest = max(rows, key=lambda row: row.strength)
     if strongest.step not in (best.step, later.step):
-        said.append(_against(best, strongest, f"the strongest one (step {strongest.step})"))
+        said.append(_against(best, strongest, f"The strongest one (step {strongest.step})"))
     if best.step == later.step and best.score > rows[-2].score + CLOSE:
         said.append("The score still rises: a longer training may give a better one.")
     return " ".join([*said, *_warnings(best)])
@@ -123,13 +123,13 @@ def _against(best: Figures, other: Figures, name: str) -> str:
         (overfit_price(other) - overfit_price(best), _overfit_words(other)),
     ]
     dearest = sorted((cost for cost in costs if cost[0] > CLOSE / 2), reverse=True)
-    more = other.strength - best.strength
+    points = round(100 * (other.strength - best.strength))
     if not dearest:
-        return f"Against it {name} has a strength of {other.strength:.0%} and nothing that speaks for it."
+        return f"{name} has {other.strength:.0%} and is no better otherwise."
     what = " and ".join(words for _, words in dearest[:2])
-    if more <= 0:
-        return f"Against it {name} is no stronger ({other.strength:.0%}) and has {what}."
-    return f"Against it {name} is stronger by {100 * more:.0f} points ({other.strength:.0%}), but has {what}."
+    if points <= 0:
+        return f"{name} is no stronger ({other.strength:.0%}) and has {what}."
+    return f"{name} is stronger by {points} point{'s' if points > 1 else ''} ({other.strength:.0%}), but has {what}."
 
 
 def _overfit_words(row: Figures) -> str:
@@ -158,5 +158,7 @@ def _warnings(best: Figures) -> list[str]:
 def _why_weight(best: Figures, rows: Sequence[Figures]) -> str:
     full = rows[-1]
     if best.weight == full.weight:
-        return f"At full weight the concept is strongest ({full.strength:.0%}) and what it costs is not more than that."
-    return _against(best, full, "full weight").replace("Against it", f"Strength {best.strength:.0%}; against it", 1)
+        return (
+            f"At full weight the concept is strongest ({full.strength:.0%}), and lower ones save less than they lose."
+        )
+    return f"Strength {best.strength:.0%}, drift {best.drift:.0f}. {_against(best, full, 'Full weight')}"

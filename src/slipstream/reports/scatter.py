@@ -9,7 +9,8 @@ from html import escape
 from slipstream.reports.scales import Axis, axis_ticks, padded, tick_label
 
 WIDTH, HEIGHT = 420, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 18, 18, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 18, 14, 44
+_LEAST_TOP = 0.3
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def scatter_svg(marks: Sequence[Mark], *, x_label: str, y_label: str, percent_x:
     """Strength upwards, cost to the right: the upper left corner is the best place. Axes begin at 0."""
     x = Axis(*padded(0.0, max(0.0, *(mark.x for mark in marks)) or 1.0, 0.06), _LEFT, WIDTH - _RIGHT)
     lowest = min(0.0, *(mark.y for mark in marks))
-    y = Axis(*padded(lowest, max(1.0, *(mark.y for mark in marks)), 0.06), HEIGHT - _BOTTOM, _TOP)
+    y = Axis(*padded(lowest, max(_LEAST_TOP, *(mark.y for mark in marks)), 0.09), HEIGHT - _BOTTOM, _TOP)
     path = " ".join(f"{x.place(mark.x):.1f},{y.place(mark.y):.1f}" for mark in marks)
     order = sorted(marks, key=lambda mark: (mark.chosen, not mark.dominated))
     parts = [
@@ -51,9 +52,9 @@ def _grid(x: Axis, y: Axis, *, percent_x: bool) -> str:
     for value in axis_ticks(y.low, y.high, 5):
         at = y.place(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(_text(_LEFT - 6, at + 4, f"{100 * value:.0f} %", "end"))
+        parts.append(_text(_LEFT - 6, at + 4, f"{100 * value:.0f}%", "end"))
     for value in axis_ticks(x.low, x.high, 5):
-        label = f"{100 * value:.3g} %" if percent_x else tick_label(value, x.high - x.low)
+        label = f"{100 * value:.3g}%" if percent_x else tick_label(value, x.high - x.low)
         parts.append(_text(x.place(value), HEIGHT - _BOTTOM + 16, label, "middle"))
     floor = HEIGHT - _BOTTOM
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>')

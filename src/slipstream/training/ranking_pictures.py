@@ -34,7 +34,7 @@ def page_pictures(
             base, *(Strip(f"step {step}", step, None, _uris(checkpoints[step].pictures, columns)) for step in shown),
         ),
         weights=tuple(
-            Strip(f"weight {weight:g}", None, weight, _uris(found.pictures, columns))
+            Strip(f"weight {weight:.1f}", None, weight, _uris(found.pictures, columns))
             for weight, found in weights.items()
         ),
         pairs=_pairs(bench, checkpoints[recommended]),
