@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from slipstream.evaluation.recommend import drift_price, overfit_price, recommend, recommend_weight, scored
+from slipstream.evaluation import drift
+from slipstream.evaluation.recommend import (
+    RED_DRIFT,
+    YELLOW_DRIFT,
+    drift_price,
+    overfit_price,
+    recommend,
+    recommend_weight,
+    scored,
+)
 from slipstream.runs.ranking import Figures
 
 
@@ -15,7 +24,7 @@ def row(
     return Figures(
         step=step, file=f"checkpoints/a_{step:09d}.safetensors", weight=weight, strength=strength,
         taught=strength if taught is None else taught, drift=drift,
-        light="red" if drift >= 48 else "yellow" if drift >= 42 else "green", leak_same=leak, leak_unrelated=0.0,
+        light="red" if drift >= 55 else "yellow" if drift >= 45 else "green", leak_same=leak, leak_unrelated=0.0,
         diversity=diversity, memorised=memorised, nearest=1.0,
         held_out_rise=None if rise is None else {"loss": rise, "0.5": rise},
     )  # fmt: skip
@@ -72,8 +81,9 @@ def test_a_weight_is_chosen_like_a_step() -> None:
     assert alone.figures.weight == 1.0
 
 
-def test_prices_rise() -> None:
-    prices = [drift_price(drift) for drift in (0, 20, 42, 45, 48, 60)]
+def test_prices_rise_with_the_light() -> None:
+    assert (YELLOW_DRIFT, RED_DRIFT) == (drift.YELLOW, drift.RED)
+    prices = [drift_price(one) for one in (0, 20, 45, 50, 55, 60)]
     assert prices == sorted(prices)
     assert prices[0] == 0
     assert overfit_price(row(1, 0.5)) == 0

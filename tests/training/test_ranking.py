@@ -77,8 +77,9 @@ def test_a_lora_that_does_nothing_has_no_strength_and_costs_nothing(run, monkeyp
     idle, broken = found["checkpoints"]
     assert idle["strength"] == idle["taught"] == idle["drift"] == idle["leak_same"] == idle["leak_unrelated"] == 0
     assert (idle["light"], idle["diversity"], idle["price"]) == ("green", 1.0, 0.0)
-    assert (broken["light"], broken["held_out_rise"]) == ("red", {"loss": 0.5, "0.5": 0.5})
-    assert broken["price"] > 0.3
+    assert broken["held_out_rise"] == {"loss": 0.5, "0.5": 0.5}
+    assert broken["drift"] > 1
+    assert broken["price"] > 0.25
     assert found["recommended"]["step"] == 100
     assert "weak in every checkpoint" in found["recommended"]["reason"]
     page = run.ranking_page.read_text()

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -72,10 +73,12 @@ def _watching() -> Iterator[Watch]:
 
 
 def _table(rows: Sequence[Figures], by: str, chosen: float, *, has_same: bool) -> Table:
-    leaks = ("leak, same prompts", "leak, unrelated") if has_same else ("leak, unrelated",)
-    table = Table(by, "strength", "in captions", "drift", *leaks, "diversity", "near copies", "price", "score")
+    leaks = ("leak", "leak else") if has_same else ("leak else",)
+    table = Table(
+        by, "strength", "taught", "drift", *leaks, "diverse", "copies", "price", "score", box=SIMPLE, pad_edge=False
+    )
     for column in table.columns:
-        column.justify = "right"
+        column.justify, column.no_wrap, column.min_width = "right", True, len(str(column.header))
     for row in rows:
         key = row.step if by == "step" else row.weight
         same = (f"{row.leak_same or 0:.0%}",) if has_same else ()

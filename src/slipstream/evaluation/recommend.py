@@ -18,8 +18,9 @@ from slipstream.runs.ranking import Figures
 
 CLOSE = 0.01
 """Scores that differ by less are taken for equal."""
-GREEN_DRIFT, RED_DRIFT = 42.0, 48.0
-GREEN_PRICE, RED_PRICE, PRICE_BEYOND = 0.05, 0.15, 0.03
+YELLOW_DRIFT, RED_DRIFT = 45.0, 55.0
+"""Where the light changes: `evaluation.drift`'s limits, which a test compares (that module needs torch)."""
+YELLOW_PRICE, RED_PRICE, PRICE_BEYOND = 0.05, 0.15, 0.03
 """What drift costs where the light turns yellow, where it turns red, and each point beyond."""
 LEAK_PRICE = 0.1
 HEART_PRICE = 0.15
@@ -41,10 +42,10 @@ class Choice:
 
 def drift_price(drift: float) -> float:
     """In units of strength: rising slowly to the yellow limit, faster to the red one, and on from there."""
-    if drift <= GREEN_DRIFT:
-        return GREEN_PRICE * drift / GREEN_DRIFT
+    if drift <= YELLOW_DRIFT:
+        return YELLOW_PRICE * drift / YELLOW_DRIFT
     if drift <= RED_DRIFT:
-        return GREEN_PRICE + (RED_PRICE - GREEN_PRICE) * (drift - GREEN_DRIFT) / (RED_DRIFT - GREEN_DRIFT)
+        return YELLOW_PRICE + (RED_PRICE - YELLOW_PRICE) * (drift - YELLOW_DRIFT) / (RED_DRIFT - YELLOW_DRIFT)
     return RED_PRICE + PRICE_BEYOND * (drift - RED_DRIFT)
 
 

@@ -23,7 +23,7 @@ class Figures:
         strength: of the concept in prompts that were not trained on, 0 = the base's own pictures, 1 = the training
             pictures.
         taught: the same in training captions; far above `strength` they are learned by heart.
-        drift: change of the base on unrelated prompts (`evaluation.drift`), and its light.
+        drift: of the base on unrelated prompts (`evaluation.drift`), and its light.
         leak_same: how far pictures of the concept's prompts without the trigger word have gone the concept's way; None
             where there is no trigger word.
         leak_unrelated: the same of pictures about something else.
