@@ -68,7 +68,7 @@ def test_advice_follows_the_evidence():
     assert "0.0002 is above 0.0001" in naive[1]
     assert "40 at 0.6" in naive[-1]
     with_v2 = advice_of(LORA, (), Training("a/b", "x/training_adapter_v2.safetensors", 1e-4), is_tiny=False)
-    assert "training_adapter: v1" in with_v2[0]
+    assert "`model.training_adapter: v1`" in with_v2[0]
     assert not any("learning" in line for line in with_v2)
     foreign = advice_of(LORA, (), Training(), is_tiny=False)
     assert foreign[0].startswith("if it was trained on Turbo without")

@@ -92,18 +92,18 @@ def _about_training(training: Training, *, is_tiny: bool) -> list[str]:
     if training.adapter == "none":
         found.append(
             "it was trained on Turbo without the training adapter, the commonest cause: train again with "
-            "model.training_adapter: v2"
+            "`model.training_adapter: v2`"
         )
     elif training.adapter is None:
         found.append(
-            "if it was trained on Turbo without a training adapter, train again with one (model.training_adapter: v2)"
+            "if it was trained on Turbo without a training adapter, train again with one (`model.training_adapter: v2`)"
         )
     elif training.adapter:
         other = "v1" if "v2" in training.adapter else "v2"
-        found.append(f"train once more with the other adapter (model.training_adapter: {other}), all else equal")
+        found.append(f"train once more with the other adapter (`model.training_adapter: {other}`), all else equal")
     rate = training.learning_rate
     if rate is None:
-        found.append(f"keep training.learning_rate at {HIGHEST_RATE:g} or below")
+        found.append(f"keep `training.learning_rate` at {HIGHEST_RATE:g} or below")
     elif rate > HIGHEST_RATE and not is_tiny:
         found.append(f"its learning rate of {rate:g} is above {HIGHEST_RATE:g}: halve it, or more")
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from slipstream.core.atomic import write_text
 from slipstream.evaluation.drift_findings import MANY_STEPS, Cell, DriftFindings
@@ -83,8 +83,17 @@ def render_drift_page(findings: DriftFindings, pictures: DriftPictures) -> str:
                 (f"step {findings.loras[at].step}", place) for place, at in enumerate(_drawn(findings)[:-1], start=1)
             ],
             many=MANY_STEPS,
+            coded=_coded,
         )
     )
+
+
+def _coded(text: str) -> Markup:
+    """A sentence whose words between backticks are code."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
 
 
 def _headings(findings: DriftFindings, count: int) -> list[str]:
@@ -94,21 +103,29 @@ def _headings(findings: DriftFindings, count: int) -> list[str]:
     return [prompts[number % len(prompts)] + seed for number, seed in enumerate(seeds)]
 
 
+def _names(findings: DriftFindings) -> list[str]:
+    """What every LoRA is called on the page."""
+    if len(findings.loras) == 1:
+        return ["with LoRA"]
+    return [f"step {one.step}" for one in findings.loras]
+
+
 def _rows(findings: DriftFindings, pictures: DriftPictures, uris: Mapping[Path, str]) -> list[Row]:
     def row(name: str, note: str, paths: Paths) -> Row:
         return Row(name, note, tuple(uris.get(path) for path in paths))
 
     usual = f"{findings.steps} steps" + (f", CFG {findings.guidance_scale:g}" if findings.guidance_scale > 1 else "")
     rows = [row("without LoRA", usual, pictures.base)]
-    for one, paths in zip(findings.loras, pictures.loras, strict=True):
-        rows.append(row("with LoRA" if len(findings.loras) == 1 else f"step {one.step}", usual, paths))
+    names = _names(findings)
+    rows += [row(name, usual, paths) for name, paths in zip(names, pictures.loras, strict=True)]
+    newest = names[-1]
     if (MANY_STEPS, 0.0) in pictures.cells and findings.newest.few_to_many is not None:
-        rows.append(row("with LoRA", f"{MANY_STEPS} steps", pictures.cells[MANY_STEPS, 0.0]))
+        rows.append(row(newest, f"{MANY_STEPS} steps", pictures.cells[MANY_STEPS, 0.0]))
     if findings.newest.cells:
         need = need_of(findings.newest.cells)
         if need.guidance_scale:
             asked = (need.steps, need.guidance_scale)
-            rows.append(row("with LoRA", f"{need.steps} steps, CFG {need.guidance_scale:g}", pictures.cells[asked]))
+            rows.append(row(newest, f"{need.steps} steps, CFG {need.guidance_scale:g}", pictures.cells[asked]))
     return rows
 
 
@@ -139,10 +156,12 @@ def _drawn(findings: DriftFindings) -> Sequence[int]:
 def _noise_charts(findings: DriftFindings) -> list[tuple[str, str, Markup]]:
     """(heading, note, drawing) over noise levels."""
 
+    names = _names(findings)
+
     def lines(value: str) -> tuple[Line, ...]:
         return tuple(
             Line(
-                "with LoRA" if len(findings.loras) == 1 else f"step {findings.loras[at].step}",
+                names[at],
                 tuple((level.sigma, getattr(level, value)) for level in findings.loras[at].levels),
                 strong=at == len(findings.loras) - 1,
             )
@@ -163,9 +182,10 @@ def _noise_charts(findings: DriftFindings) -> list[tuple[str, str, Markup]]:
 
 
 def _spectrum(findings: DriftFindings) -> Chart:
+    names = _names(findings)
     lines = tuple(
         Line(
-            "with LoRA" if len(findings.loras) == 1 else f"step {findings.loras[at].step}",
+            names[at],
             tuple(zip(findings.frequencies, findings.loras[at].spectrum, strict=True)),
             strong=at == len(findings.loras) - 1,
         )
@@ -203,21 +223,22 @@ def _checkpoint_charts(findings: DriftFindings) -> list[tuple[str, str, Markup]]
         return []
 
     def drawn(
-        heading: str, note: str, values: Sequence[float], text: str, level: float | None
+        heading: str, note: str, values: Sequence[float], text: str, level: float | None, level_name: str = ""
     ) -> tuple[str, str, Markup]:
         points = tuple((float(one.step or 0), value) for one, value in zip(findings.loras, values, strict=True))
         chart = Chart(
-            heading, "updates", (Line(heading.lower(), points),), False, level, "as without LoRA", text.format,
+            heading, "updates", (Line(heading.lower(), points),), False, level, level_name, text.format,
             "step {:.0f}".format, (0.0,),
         )  # fmt: skip
         return heading, note, Markup(chart_svg(chart))
 
-    loras = findings.loras
+    loras, base = findings.loras, "as without LoRA"
+    red = findings.limits[1] if findings.newest.light else None
     return [
-        drawn("Drift score", "0 is Turbo itself", [one.score for one in loras], "{:.0f}", None),
+        drawn("Drift score", "0 is Turbo itself", [one.score for one in loras], "{:.0f}", red, "red from here"),
         drawn("Distance", "of pictures to those without LoRA", [one.distance for one in loras], "{:.3f}", None),
-        drawn("Sharpness", "relative to pictures without LoRA", [one.sharpness for one in loras], "{:.0%}", 1.0),
-        drawn("Fine detail", "power of details under two pixels", [one.fine_detail for one in loras], "{:.0%}", 1.0),
+        drawn("Sharpness", "relative to pictures without LoRA", [one.sharpness for one in loras], "{:.0%}", 1.0, base),
+        drawn("Fine detail", "power of details under two pixels", [o.fine_detail for o in loras], "{:.0%}", 1.0, base),
     ]
 
 
