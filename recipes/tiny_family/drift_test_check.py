@@ -54,10 +54,10 @@ def prompts_of(judge: Judge, count: int) -> tuple[list[str], Tensor]:
 
 
 def draw(model: DrawingModel, prompts: Sequence[str], steps: int, guidance: float) -> Tensor:
-    """(N, 3, 128, 128) in [0, 1]; prompt number n from seed 100 + n."""
+    """(N, 3, 128, 128) in [0, 1], in bytes as files hold them; prompt number n from seed 100 + n."""
     pictures = [Picture(text, "", 128, 128, 100 + number, steps, guidance) for number, text in enumerate(prompts)]
     images = dict(render(model.renderer(max_batch=16), pictures))
-    return torch.stack([images[number] for number in range(len(pictures))])
+    return (torch.stack([images[number] for number in range(len(pictures))]) * 255).round() / 255
 
 
 def figures(reference: Reference, images: Tensor) -> dict[str, float]:
