@@ -104,7 +104,7 @@ def test_it_waits_until_nothing_more_comes_and_tells_what_came_of_it(
     monkeypatch.setattr(experiments.time, "sleep", finish_one)
     said = run("ab", config, "target.rank=8,16", "--seeds", "1")
     assert "2 finished" in said
-    assert "rank 16 ends at a lower training loss than rank 8 in the one seed that has both (−0.1)" in said
+    assert "rank 16 ends at a lower training loss than rank 8 in the one seed that has both: −0.1 (−20 %)" in said
     assert "One pair shows what happened once" in said
     assert "0 runs put into the queue; 2 were there already" in run("ab", config, "target.rank=8,16", "--seeds", "1")
 

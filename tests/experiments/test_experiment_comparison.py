@@ -90,13 +90,14 @@ def test_sentences_do_not_claim_more_than_the_pairs(tmp_path):
     one = drifting(tmp_path)
     found = compare(one, standings(None, one))
     said = findings(found)
-    assert said[0].startswith("v2 drifts less than training_adapter none in 3 of 3 seeds: −4.1 ± 0.173")
+    assert said[0].startswith("v2 drifts less than training_adapter none in 3 of 3 seeds: −4.1 ± 0.173 (−48 %)")
     assert "more than chance explains" in said[0]
     assert len(said) == 3  # losses are not compared between adapters
     assert said[1] == "The times per update of training_adapter none and v2 are the same in every seed."
     text = " ".join(limits(found))
     assert "With 3 pairs the 95 % interval reaches 4.3 standard errors" in text
     assert "25 % of such comparisons" in text
+    assert "not that it matters" in text
     assert found.finished_pairs == 3
 
 

@@ -27,11 +27,12 @@ _CHANCE = 0.05
 
 @dataclass(frozen=True)
 class Contrast:
-    """An arm against the first one by one measure: the pairs, their p-value corrected for the other arms, and what it
-    says."""
+    """An arm against the first one by one measure: the pairs, their mean difference as a share of the first arm's mean,
+    their p-value corrected for the other arms, and what it says."""
 
     arm: int
     pairs: Paired
+    share: float | None
     p_corrected: float | None
     verdict: Verdict
 
@@ -120,12 +121,13 @@ def contrasts(
     found = [_paired(values[0], other) for other in values[1:]]
     known = [one.p for one in found if one.p is not None]
     corrected = iter(holm(known))
-    small = negligible * fmean([abs(value) for value in values[0] if value is not None] or [0.0])
+    usual = fmean([abs(value) for value in values[0] if value is not None] or [0.0])
     result = []
     for number, pairs in enumerate(found, start=1):
         p = None if pairs.p is None else next(corrected)
-        verdict = verdict_on(pairs, p, small) if comparable else "different_scale"
-        result.append(Contrast(number, pairs, p, verdict))
+        verdict = verdict_on(pairs, p, negligible * usual) if comparable else "different_scale"
+        share = pairs.mean / usual if pairs.mean is not None and usual else None
+        result.append(Contrast(number, pairs, share, p, verdict))
     return tuple(result)
 
 

@@ -52,6 +52,12 @@ def interval(pairs: Paired) -> str:
     return f"{signed(pairs.low)} to {signed(pairs.high)}"
 
 
+def sized(contrast: Contrast, unit: str) -> str:
+    """The mean difference with its standard error and its share of the first arm's mean: `−4.1 ± 1.2 (−35 %)`."""
+    share = "" if contrast.share is None else f" ({signed(float(f'{100 * contrast.share:.2g}'))} %)"
+    return f"{plus_minus(contrast.pairs, unit)}{share}"
+
+
 def agreeing(pairs: Paired) -> int:
     """How many pairs point where the mean does."""
     return pairs.lower if (pairs.mean or 0) < 0 else pairs.higher
@@ -62,11 +68,11 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
     first, other, pairs = comparison.arms[0], comparison.arms[contrast.arm], contrast.pairs
     lower, higher, things = _VERBS[measured.measure]
     verb = lower if (pairs.mean or 0) < 0 else higher
-    figures = plus_minus(pairs, measured.unit)
+    figures = sized(contrast, measured.unit)
     said = f"{other} {verb} {first} in {agreeing(pairs)} of {pairs.pairs} seeds: {figures}"
     texts: dict[Verdict, str] = {
         "none": f"The {things} of {first} and {other} cannot be compared yet: no seed has both.",
-        "one": f"{other} {verb} {first} in the one seed that has both ({figures}), which says nothing about the next.",
+        "one": f"{other} {verb} {first} in the one seed that has both: {figures}. It says nothing about the next.",
         "same": f"The {things} of {first} and {other} are the same in every seed.",
         "alike": f"The {things} of {first} and {other} differ by less than 1 %.",
         "lower": f"{said}, more than chance explains.",
@@ -105,6 +111,8 @@ def limits(comparison: Comparison) -> list[str]:
         "that the arms are alike.",
         f"That all {pairs} seeds agree happens by chance in {200 * 0.5**pairs:.2g} % of such comparisons.",
     ]  # fmt: skip
+    if any(contrast.verdict in ("lower", "higher") for one in comparison.measures for contrast in one.contrasts):
+        said.append('"More than chance explains" says that a difference is there, not that it matters: see its size.')
     if pairs <= _FEW:
         said.append("More seeds are added by the same command with a larger --seeds; finished runs are kept.")
     made = sum(contrast.verdict in _DECIDED for one in comparison.measures for contrast in one.contrasts)

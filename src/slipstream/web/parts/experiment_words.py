@@ -6,7 +6,7 @@ import math
 
 from slipstream.experiments.comparison import Comparison, Contrast, MeasureComparison
 from slipstream.experiments.pairing import Note
-from slipstream.experiments.sentences import agreeing, number, plus_minus, signed
+from slipstream.experiments.sentences import agreeing, number, signed, sized
 from slipstream.experiments.student import CONFIDENCE, Paired, t_point
 from slipstream.web.parts.say import say
 
@@ -21,7 +21,7 @@ def finding(comparison: Comparison, measured: MeasureComparison, contrast: Contr
     return say(
         f"experiments.said_{_KEYS.get(contrast.verdict, contrast.verdict)}",
         other=comparison.arms[contrast.arm], first=comparison.arms[0], verb=say(f"experiments.{side}_{name}"),
-        things=say(f"experiments.things_{name}"), figures=plus_minus(pairs, measured.unit), pairs=pairs.pairs,
+        things=say(f"experiments.things_{name}"), figures=sized(contrast, measured.unit), pairs=pairs.pairs,
         agreeing=agreeing(pairs), lower=pairs.lower, higher=pairs.higher,
     )  # fmt: skip
 
@@ -45,9 +45,11 @@ def limits(comparison: Comparison) -> list[str]:
         return [say("experiments.limit_one") if pairs else say("experiments.limit_none")]
     t = t_point(CONFIDENCE, pairs - 1)
     seen = f"{t / math.sqrt(pairs):.2g}"
+    certain = any(contrast.verdict in ("lower", "higher") for one in comparison.measures for contrast in one.contrasts)
     return [
         say("experiments.limit_interval", pairs=pairs, t=f"{t:.3g}", seen=seen),
         say("experiments.limit_signs", pairs=pairs, percent=f"{200 * 0.5**pairs:.2g}"),
+        *([say("experiments.limit_size")] if certain else []),
         say("experiments.limit_scope"),
     ]
 
