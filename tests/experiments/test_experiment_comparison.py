@@ -113,6 +113,18 @@ def test_one_pair_and_none_say_so(tmp_path):
     assert "No seed has every arm finished" in limits(nothing)[0]
 
 
+def test_arms_that_found_nothing_share_a_sentence(tmp_path):
+    one = settle(make_experiment(tmp_path, "target.rank=4,8,16"))
+    for planned in one.runs:
+        finish(one, planned, losses=(0.5, 0.4 + 0.1 * planned.arm * (planned.seed == 43)))
+    said = findings(compare(one, standings(None, one)))
+    assert said == [
+        "The training losses of rank 4 and each of rank 8, rank 16 do not differ beyond chance.",
+        "The times per update of rank 4 and each of rank 8, rank 16 are the same in every seed.",
+        "The memory peaks of rank 4 and each of rank 8, rank 16 are the same in every seed.",
+    ]
+
+
 def test_runs_that_did_not_finish_are_left_out(tmp_path):
     one = settle(make_experiment(tmp_path, "target.rank=8,16"))
     for planned in one.runs:

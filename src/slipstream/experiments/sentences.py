@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from slipstream.experiments.comparison import Comparison, Contrast, MeasureComparison, Verdict
 from slipstream.experiments.measures import MeasureName
@@ -10,6 +11,8 @@ from slipstream.experiments.pairing import Note
 from slipstream.experiments.student import CONFIDENCE, Paired, t_point
 
 _FEW, _MANY_COMPARISONS = 3, 4
+_QUIET: tuple[Verdict, ...] = ("none", "same", "alike", "undecided")
+"""Verdicts without a finding."""
 _DECIDED: tuple[Verdict, ...] = ("lower", "higher", "leans_lower", "leans_higher", "undecided")
 
 _VERBS: dict[MeasureName, tuple[str, str, str]] = {
@@ -86,14 +89,35 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
     return texts[contrast.verdict]
 
 
+def told_together(measured: MeasureComparison) -> list[tuple[Contrast, ...]]:
+    """The contrasts of a measure by what is said in one sentence: those that found nothing share it. What is measured
+    differently is left out: the notes tell of it."""
+    groups: dict[object, list[Contrast]] = {}
+    for contrast in measured.contrasts:
+        if contrast.verdict != "different_scale":
+            groups.setdefault(contrast.verdict if contrast.verdict in _QUIET else contrast.arm, []).append(contrast)
+    return [tuple(group) for group in groups.values()]
+
+
 def findings(comparison: Comparison) -> list[str]:
-    """All sentences, measure by measure; what is not compared is told by the notes."""
+    """All sentences, measure by measure."""
     return [
-        sentence(comparison, one, contrast)
+        sentence(comparison, one, group[0]) if len(group) == 1 else _together(comparison, one, group)
         for one in comparison.measures
-        for contrast in one.contrasts
-        if contrast.verdict != "different_scale"
+        for group in told_together(one)
     ]
+
+
+def _together(comparison: Comparison, measured: MeasureComparison, group: Sequence[Contrast]) -> str:
+    """What several arms have in common that found nothing."""
+    others = ", ".join(comparison.arms[contrast.arm] for contrast in group)
+    said = {
+        "none": "cannot be compared yet: no seed has both",
+        "same": "are the same in every seed",
+        "alike": "differ by less than 1 %",
+        "undecided": "do not differ beyond chance",
+    }[group[0].verdict]
+    return f"The {_VERBS[measured.measure][2]} of {comparison.arms[0]} and each of {others} {said}."
 
 
 def limits(comparison: Comparison) -> list[str]:

@@ -33,7 +33,7 @@ def arm_names(labels: Sequence[str]) -> None:
     """All arms in a line, the first one as what the others stand against."""
     with ui.element("div").classes("x-arms"):
         for number, label in enumerate(labels):
-            if number:
+            if number == 1:
                 ui.label(say("experiments.against")).classes("s-note")
             arm_name(number, label)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from slipstream.experiments.comparison import Comparison, Contrast, MeasureComparison
 from slipstream.experiments.pairing import Note
-from slipstream.experiments.sentences import agreeing, number, signed, sized
+from slipstream.experiments.sentences import agreeing, number, signed, sized, told_together
 from slipstream.experiments.student import CONFIDENCE, Paired, t_point
 from slipstream.web.parts.say import say
 
@@ -31,11 +32,17 @@ def findings(comparison: Comparison) -> list[str]:
     if not comparison.finished_pairs:
         return []
     return [
-        finding(comparison, one, contrast)
+        finding(comparison, one, group[0]) if len(group) == 1 else _together(comparison, one, group)
         for one in comparison.measures
-        for contrast in one.contrasts
-        if contrast.verdict != "different_scale"
+        for group in told_together(one)
     ]
+
+
+def _together(comparison: Comparison, measured: MeasureComparison, group: Sequence[Contrast]) -> str:
+    """What several arms have in common that found nothing."""
+    others = ", ".join(comparison.arms[contrast.arm] for contrast in group)
+    things = say(f"experiments.things_{measured.measure}")
+    return say(f"experiments.each_{group[0].verdict}", things=things, first=comparison.arms[0], others=others)
 
 
 def limits(comparison: Comparison) -> list[str]:
