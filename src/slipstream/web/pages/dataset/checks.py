@@ -8,6 +8,7 @@ from collections import defaultdict
 from nicegui import ui
 
 from slipstream.core.errors import SlipstreamError
+from slipstream.web.pages.dataset.finding_words import finding_words
 from slipstream.web.pages.dataset.shown import Shown
 from slipstream.web.parts.notices import tell, tell_error, told
 from slipstream.web.parts.say import say
@@ -132,7 +133,7 @@ def _findings(shown: Shown, found: CheckedDataset) -> None:
     for picture in found.pictures:
         for kind, text in picture.findings:
             if kind != "duplicate":
-                kinds[kind].append((picture.file, text))
+                kinds[kind].append((picture.file, finding_words(kind, text)))
     for kind, pictures in kinds.items():
         with ui.element("section"):
             name = kind.replace(" ", "_")

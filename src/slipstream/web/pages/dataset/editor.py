@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from nicegui import events, ui
 
 from slipstream.core.errors import SlipstreamError
+from slipstream.web.pages.dataset.finding_words import finding_words
 from slipstream.web.pages.dataset.picture_view import picture_view, side_tools
 from slipstream.web.pages.dataset.shown import Shown
 from slipstream.web.parts.notices import tell, tell_error
@@ -249,6 +250,6 @@ def _findings(editing: Editing) -> None:
     if picture is None:
         return
     with ui.element("ul").classes("s-advice"):
-        for _, text in picture.findings:
+        for kind, text in picture.findings:
             with ui.element("li"):
-                ui.label(text)
+                ui.label(finding_words(kind, text))
