@@ -182,40 +182,42 @@ def _probability(judge: Judge, images: Tensor, right: Tensor) -> float:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Train, rank, judge; what is there already is kept."""
+    """Train, judge, rank; what is there already is kept (without `ranking.json` a run is ranked anew)."""
     torch.set_num_threads(task.threads)
     out = Path(task.out)
-    run, kept = RunDir(out / "runs" / task.name), out / f"{task.name}.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    run, kept = RunDir(out / "runs" / task.name), out / f"{task.name}_judged.json"
     if not run.lora.exists():
         (out / f"{task.name}.yaml").write_text(json.dumps(config_of(task), indent=2), encoding="utf-8")
         slipstream(out, "train", f"{task.name}.yaml", "--fresh", threads=task.threads)
+    if not kept.exists():
+        kept.write_text(json.dumps(judge_all(task, run), indent=1) + "\n", encoding="utf-8")
     if read_ranking(run) is None:
         slipstream(out, "rank", str(run.path), "--device", task.device, threads=task.threads)
-    ranking = read_ranking(run)
+    ranking, judged_rows = read_ranking(run), json.loads(kept.read_text(encoding="utf-8"))
     assert ranking is not None
-    found = {"setting": task.setting, "seed": task.seed, **_judge_all(task, run, ranking)}
-    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures = ("strength", "taught", "drift", "leak_unrelated", "price", "score")
+    rows = [
+        {"step": ranked["step"], **{key: ranked[key] for key in figures}, **seen}
+        for ranked, seen in zip(ranking["checkpoints"], judged_rows, strict=True)
+    ]
+    chosen = ranking["recommended"]
+    found = {"setting": task.setting, "seed": task.seed, "recommended": chosen["step"], "weight": chosen["weight"],
+             "seconds_of_rank": ranking["seconds"], **outcome(rows, chosen["step"]), "checkpoints": rows}  # fmt: skip
     print(task.name, {key: found[key] for key in ("recommended", "best", "share_of_best")}, flush=True)
     return found
 
 
-def _judge_all(task: Task, run: RunDir, ranking: dict[str, Any]) -> dict[str, Any]:
+def judge_all(task: Task, run: RunDir) -> list[dict[str, float]]:
+    """The judge's figures of every checkpoint, by step."""
     checkpoints = checkpoints_of(run)
     model = settle_drawing_model(Base("tiny/turbo", "tiny/turbo"), task.device, Told())
     model.use([LoraUse(checkpoints[0].path)], Told())
     exam = set_exam(model, task.prompts)
     rows = []
-    for checkpoint, ranked in zip(checkpoints, ranking["checkpoints"], strict=True):
+    for checkpoint in checkpoints:
         model.use([LoraUse(checkpoint.path)], Told())
-        seen = {key: ranked[key] for key in ("strength", "taught", "drift", "leak_unrelated", "price", "score")}
-        rows.append({"step": checkpoint.step, **seen, **judged(exam, model)})
-    chosen = ranking["recommended"]
-    path = next(one.path for one in checkpoints if one.step == chosen["step"])
-    model.use([LoraUse(path, chosen["weight"])], Told())
-    return {"recommended": chosen["step"], "weight": chosen["weight"], "at_weight": judged(exam, model),
-            "seconds_of_rank": ranking["seconds"], **outcome(rows, chosen["step"]), "checkpoints": rows}  # fmt: skip
+        rows.append(judged(exam, model))
+    return rows
 
 
 def outcome(rows: list[dict[str, float]], recommended: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from slipstream.evaluation.concept import concept_way
+from slipstream.evaluation.concept import SHRINKAGE, concept_way, look
 from slipstream.evaluation.leak import measure_leak, without_trigger
 from slipstream.evaluation.overfit import distances, diversity, nearest_training, typical_distance
 from slipstream.evaluation.picture_distance import PictureFeatures, paired_distance
@@ -41,7 +41,7 @@ def test_the_quick_solution_is_fishers_direction() -> None:
     a, b = base / spread, training / spread
     inner = torch.cat([a - a.mean(0), b - b.mean(0)])
     covariance = inner.T @ inner / len(inner)
-    shrunk = 0.5 * covariance + 0.5 * torch.eye(40) * covariance.trace() / 40
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * torch.eye(40) * covariance.trace() / 40
     direction = torch.linalg.solve(shrunk, b.mean(0) - a.mean(0))
     expected = direction / (direction @ (b.mean(0) - a.mean(0))) / spread
     assert torch.allclose(concept_way(base, training).axis_F, expected, rtol=1e-6)
@@ -94,3 +94,11 @@ def test_one_picture_for_every_seed_has_no_diversity() -> None:
     pictures = _pictures(4, 0)
     assert diversity(_rows(pictures, [0, 0, 1, 1]), [[0, 1], [2, 3]]) < 1e-5
     assert diversity(pictures, [[0, 1], [2, 3]]) > 0.5
+
+
+def test_a_look_has_no_place() -> None:
+    pictures = _pictures(2, 0)
+    shifted = PictureFeatures(tuple(level.roll(1, dims=3) for level in pictures.levels), pictures.summary_BF)
+    assert torch.allclose(look(pictures), look(shifted), atol=1e-6)
+    assert look(pictures).shape == (2, 12)
+    assert not torch.allclose(look(pictures)[0], look(pictures)[1], atol=0.01)

@@ -1,8 +1,10 @@
 """Concept strength: how far pictures have gone from the base's own towards the training pictures.
 
-In a space of picture features (`picture_distance`) one direction tells the base's own pictures of the training captions
+What pictures look like is, for each channel of each level of the VAE's encoder (`picture_distance`), its mean and its
+spread over the picture, after every place was scaled to length 1: contrast and lightness count little. There one
+direction tells the base's own pictures of the training captions
 best from the training pictures: Fisher's linear discriminant, with the covariance shrunk towards a multiple of the
-identity (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4; here by a fixed half), since there are far fewer
+identity (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4; here by a fixed share), since there are far fewer
 pictures than features. Features in which pictures differ anyway, such as how bright they are, hardly count in it. Along
 it 0 is the base's own, 1 the training pictures. Nobody labels anything.
 """
@@ -14,7 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SHRINKAGE = 0.5
+from slipstream.evaluation.picture_distance import PictureFeatures
+
+SHRINKAGE = 0.6
 _LEAST_SPREAD = 1e-6
 
 
@@ -30,6 +34,12 @@ class ConceptWay:
         It can exceed 1 (beyond the training pictures) or be negative (away from them).
         """
         return float((drawn_BF.double() - base_BF.double()).mean(dim=0) @ self.axis_F)
+
+
+def look(features: PictureFeatures) -> Tensor:
+    """(B, F) what pictures look like, wherever that is in them."""
+    cells = [level.flatten(2) for level in features.levels]
+    return torch.cat([part for level in cells for part in (level.mean(dim=2), level.std(dim=2))], dim=1)
 
 
 def concept_way(base_BF: Tensor, training_CF: Tensor) -> ConceptWay:

@@ -16,7 +16,7 @@ from slipstream.data.dataset import Example
 from slipstream.data.images import read_image
 from slipstream.data.transforms import to_levels
 from slipstream.drawings.request import LoraUse
-from slipstream.evaluation.concept import ConceptWay, concept_way
+from slipstream.evaluation.concept import ConceptWay, concept_way, look
 from slipstream.evaluation.drift import Probe, drift_score, lay_probes, light, velocity_change
 from slipstream.evaluation.leak import Leak, measure_leak
 from slipstream.evaluation.overfit import Nearest, diversity, nearest_training, typical_distance
@@ -107,7 +107,7 @@ def lay_bench(
         levels=levels,
         training=training,
         typical=typical_distance(training),
-        way=concept_way(way_features.summary_BF, training.summary_BF[rows]),
+        way=concept_way(look(way_features), look(training)[rows]),
         base_pictures=base_pictures,
         base=base,
         diversity=max(_LEAST_DIVERSITY, _diversity(asked, base.concept)),
@@ -130,13 +130,13 @@ def measure(bench: Bench, lora: LoraUse, told: Told, drawn: Drawn) -> Measured:
     score = drift_score(change)
     same = None
     if found.same is not None and base.same is not None:
-        same = found.same.summary_BF, base.same.summary_BF
+        same = look(found.same), look(base.same)
     return Measured(
-        strength=bench.way.gone(found.concept.summary_BF, base.concept.summary_BF),
-        taught=bench.way.gone(found.taught.summary_BF, base.taught.summary_BF),
+        strength=bench.way.gone(look(found.concept), look(base.concept)),
+        taught=bench.way.gone(look(found.taught), look(base.taught)),
         drift=score,
         light=light(score),
-        leak=measure_leak(bench.way, (found.unrelated.summary_BF, base.unrelated.summary_BF), same),
+        leak=measure_leak(bench.way, (look(found.unrelated), look(base.unrelated)), same),
         diversity=_diversity(asked, found.concept) / bench.diversity,
         nearest=tuple(nearest_training(joined([found.concept, found.taught]), bench.training, bench.typical)),
         pictures=pictures,
