@@ -13,7 +13,11 @@ from slipstream.runs.create import create_run, open_run
 from slipstream.runs.lock import door_lock, worker_lock
 from slipstream.runs.progress import Progress, read_progress, write_progress
 
-WORKERS: Mapping[str, str] = {"train": "slipstream.worker", "caption": "slipstream.captioning.worker"}
+WORKERS: Mapping[str, str] = {
+    "train": "slipstream.worker",
+    "caption": "slipstream.captioning.worker",
+    "rank": "slipstream.ranking_worker",
+}
 """Kind of job -> the module that works on its run folder: `python -m MODULE RUN_DIR`. It does its work through
 `runs.attempts.take_run`, follows the control flags, and returns one of `runs.exit_codes`. `job.json` there holds the
 payload, `config.yaml` the config."""

@@ -129,6 +129,8 @@ class _RunPage:
         look = await asyncio.to_thread(self._look)
         if look != self.seen:
             self._show(look)
+        if "checkpoints" in self.opened:
+            await self.opened["checkpoints"].look()
 
     def _show(self, look: RunLook) -> None:
         before, self.seen = self.seen, look

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from slipstream.web.parts.cards import bar, card, empty_state
 from slipstream.web.parts.confirm import confirmed
 from slipstream.web.parts.live import steady
 from slipstream.web.parts.notices import tell, told
+from slipstream.web.parts.ranking_card import RankingCard
 from slipstream.web.parts.run_row import ago
 from slipstream.web.parts.run_state import phase_name
 from slipstream.web.parts.say import say
@@ -53,8 +55,17 @@ def phases_card(run: RunDir, metrics: MetricFiles) -> Any:
     return content
 
 
-def checkpoints_tab(studio: Studio, run: RunDir) -> Any:
-    """The LoRA files; has `refresh()`."""
+@dataclass(frozen=True)
+class CheckpointsTab:
+    """The tab with the LoRA files: `refresh()` lists them again, `look()` asks how their ranking stands."""
+
+    refresh: Callable[[], Any]
+    look: Callable[[], Awaitable[None]]
+
+
+def checkpoints_tab(studio: Studio, run: RunDir) -> CheckpointsTab:
+    """Which checkpoint to take, and the LoRA files."""
+    ranking = RankingCard(studio, run)
 
     @ui.refreshable
     def content() -> None:
@@ -67,7 +78,8 @@ def checkpoints_tab(studio: Studio, run: RunDir) -> Any:
 
     with card(say("run.tab_checkpoints"), note=say("run.checkpoints_note")):
         content()
-    return content
+    ui.timer(0, ranking.look, once=True)
+    return CheckpointsTab(content.refresh, ranking.look)
 
 
 def _checkpoint_row(studio: Studio, run: RunDir, one: Checkpoint, refresh: Any) -> None:

@@ -92,7 +92,7 @@ def _share(card: JobCard) -> float:
     return round(min(1.0, card.step / card.steps), 3) if card.steps else 0.0
 
 
-_KINDS = {"train": "train", "caption": "caption"}
+_KINDS = {"train": "train", "caption": "caption", "rank": "rank"}
 
 
 def kind_text(kind: str) -> str:
