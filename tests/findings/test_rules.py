@@ -24,6 +24,16 @@ TIGHT = {"device_gib": 80.0, "dataset": {"num_images": 20}}
 SHORT = Progress(state="finished", step=100, steps=100)
 SKIPPED = [row | ({"skipped": 1, "loss": 3.0} if row["step"] % 20 == 0 else {}) for row in rows()]
 
+LOWERED = [{**row, "rate_factor": 0.5 if row["step"] > 100 else 1.0} for row in drifted("red", "yellow", "green")]
+ENDED = [{**row, "rate_factor": 1.0, "ended_early": row["step"] == 200} for row in drifted("red", "green")]
+RANKED = {
+    "recommended": {"step": 500, "weight": 0.8},
+    "checkpoints": [
+        {"step": step, "score": score, "strength": 0.6, "drift": 30.0, "memorised": memorised}
+        for step, score, memorised in ((500, 0.5, 0.0), (1000, 0.3, 0.2))
+    ],
+}
+
 CASES: dict[str, tuple[str, RunFacts]] = {
     "drift without adapter": ("drift", facts(NO_ADAPTER, drift=drifted("green", "yellow", "red"))),
     "drift by a high rate": ("drift", facts(HOT, drift=drifted("green", "yellow", "yellow"))),
@@ -32,6 +42,10 @@ CASES: dict[str, tuple[str, RunFacts]] = {
         "drift",
         facts("training.optimizer=prodigy", "training.learning_rate=1", drift=drifted("red")),
     ),
+    "lowered by the guard": ("guard", facts(HOT, drift=LOWERED)),
+    "ended by the guard": ("guard", facts(drift=ENDED)),
+    "better before": ("earlier_is_better", facts(ranking=RANKED)),
+    "copies": ("copies", facts(ranking=RANKED)),
     "no adapter": ("no_adapter", facts(NO_ADAPTER)),
     "no adapter, still green": ("no_adapter", facts(NO_ADAPTER, drift=drifted("green"))),
     "nan": ("not_finite", facts(HOT, progress=NAN)),
@@ -148,6 +162,12 @@ def test_drift_at_the_guides_rate_advises_a_calmer_one_and_the_other_adapter():
     assert tell(found(facts("training.learning_rate=8e-5", drift=drifted("red")), "drift")).settings == (
         "training.learning_rate=5e-05",
     )
+
+
+def test_drift_tells_what_the_guard_did():
+    run = facts(HOT, drift=[{**row, "rate_factor": 0.25} for row in drifted("yellow", "red")])
+    assert "From step 100 on the guard lowered the learning rate, to 25%" in " ".join(tell(found(run, "drift")).seen)
+    assert all(finding.id != "guard" for finding in look_at(run))
 
 
 def test_drift_without_an_adapter_is_told_once():

@@ -22,6 +22,7 @@ def turbo_drift(facts: RunFacts) -> Finding | None:
     red = next((row for row in away if row["light"] == RED), None)
     values: dict[str, Value] = {"yellow": int(away[0]["step"]), "step": int(last["step"]), "score": last["score"]}
     seen = [line("drift.to_yellow", **values) if red is None else line("drift.to_red", red=int(red["step"]), **values)]
+    seen += _acts(facts)
     change = [*earlier_checkpoint(facts, away[0]["step"] - 1)]
     settings: dict[str, Value] = {}
     if facts.without_adapter:
@@ -38,6 +39,30 @@ def turbo_drift(facts: RunFacts) -> Finding | None:
     return Finding(
         "drift", "warning" if last["light"] != RED else "problem", tuple(seen), tuple(change), settings, "drift"
     )
+
+
+def guard_acted(facts: RunFacts) -> Finding | None:
+    """The guard lowered the rate or ended the training, and the light is green."""
+    acts = _acts(facts)
+    if not acts or _since_green(facts.drift):
+        return None
+    rate = facts.config.training.learning_rate
+    value = float(f"{rate * facts.drift[-1].get('rate_factor', 1.0):.2g}")
+    if value >= rate:
+        return Finding("guard", "hint", acts, (line("guard.no_more"),), {}, "drift")
+    change = (line("guard.begin_lower", value=value),)
+    return Finding("guard", "hint", acts, change, {"training.learning_rate": value}, "drift")
+
+
+def _acts(facts: RunFacts) -> tuple[Line, ...]:
+    """What the guard did: from where on it lowered the rate and how far, and where it ended the training."""
+    lines = []
+    lowered = [row for row in facts.drift if row.get("rate_factor", 1.0) < 1.0]
+    if lowered:
+        share = lowered[-1]["rate_factor"]
+        lines.append(line("guard.lowered", step=int(lowered[0]["step"]), share=share))
+    lines += [line("guard.ended", step=int(row["step"])) for row in facts.drift[-1:] if row.get("ended_early")]
+    return tuple(lines)
 
 
 def _since_green(rows: Sequence[Row]) -> Sequence[Row]:

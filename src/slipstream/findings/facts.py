@@ -17,6 +17,7 @@ from slipstream.runs.drift import read_rows as read_drift
 from slipstream.runs.layout import RunDir
 from slipstream.runs.metrics import read_metrics
 from slipstream.runs.progress import Progress, read_progress
+from slipstream.runs.ranking import read_ranking
 from slipstream.runs.validation import read_rows as read_validation
 
 Row = Mapping[str, Any]
@@ -41,6 +42,7 @@ class RunFacts:
         checkpoints: steps whose LoRA is on disk.
         seconds: by phase.
         log: what only the log tells.
+        ranking: of the checkpoints; None where they were not ranked.
         pictures: how far previews went from those before training; None where that cannot be said.
     """
 
@@ -53,6 +55,7 @@ class RunFacts:
     checkpoints: tuple[int, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     log: LogFacts = field(default_factory=LogFacts)
+    ranking: Mapping[str, Any] | None = None
     pictures: PictureChanges | None = None
 
     @property
@@ -123,6 +126,7 @@ def gather(run: RunDir, rows: Sequence[Row] | None = None) -> RunFacts:
         checkpoints=saved_steps(run),
         seconds={phase.name: phase.seconds for phase in phases(read_object(run.timings), rows)},
         log=read_log(run.log),
+        ranking=read_ranking(run),
         pictures=picture_changes(run, manifest),
     )
 

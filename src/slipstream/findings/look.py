@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slipstream.findings import cost, drift, learning, previews, stability
+from slipstream.findings import cost, drift, learning, previews, ranked, stability
 from slipstream.findings.facts import Row, RunFacts, gather
 from slipstream.findings.finding import SEVERITIES, Finding
 from slipstream.runs.layout import RunDir
@@ -16,11 +16,14 @@ RULES: tuple[Callable[[RunFacts], Finding | None], ...] = (
     drift.no_adapter,
     stability.loss_rose,
     learning.overfitting,
+    ranked.copies,
     learning.learns_nothing,
     learning.too_weak,
     previews.preview_settings,
     stability.skipped,
     previews.captions_cut,
+    ranked.earlier_is_better,
+    drift.guard_acted,
     previews.too_strong,
     learning.messy_details,
     learning.seen_often,
