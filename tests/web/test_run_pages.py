@@ -11,7 +11,18 @@ from example_runs import as_if, draw, make_run
 from playwright.sync_api import Page, expect
 from served import Served
 
+from slipstream.core.atomic import write_json
 from slipstream.runs.lock import worker_lock
+
+_FIGURES = {"light": "green", "leak_same": 0.21, "leak_unrelated": 0.1, "memorised": 0.0, "dominated": False}
+RANKING = {
+    "version": 1,
+    "recommended": {"step": 50, "weight": 0.8},
+    "checkpoints": [
+        {"step": 50, "strength": 0.64, "drift": 18.0, "score": 0.52, **_FIGURES},
+        {"step": 100, "strength": 0.66, "drift": 31.0, "score": 0.4, **_FIGURES},
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +120,12 @@ def test_the_log_is_searched_and_a_checkpoint_deleted_after_a_question(page: Pag
     expect(page.get_by_text("00199 line of the log, ñ")).to_be_visible()
     page.get_by_label("Search the log").fill("00150")
     expect(page.locator(".r-log-line")).to_have_count(1)
+    write_json(foxy.ranking, RANKING)
     page.get_by_role("tab", name="Checkpoints").click()
+    expect(page.get_by_text("Take step 50 at weight 0.8.")).to_be_visible()
+    expect(page.locator(".r-ranking-chosen td")).to_have_text(["50", "64%", "18", "21%", "0%", "0.52"])
+    expect(page.get_by_role("img", name="Strength against Drift")).to_be_visible()
+    expect(page.get_by_role("button", name="Rank again")).to_be_visible()
     old = foxy.checkpoints / "foxy_000000050.safetensors"
     page.get_by_role("button", name=f"More to do with {old.name}").click()
     page.get_by_text("Delete", exact=True).click()

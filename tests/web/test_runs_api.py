@@ -241,3 +241,31 @@ def test_broken_files_of_a_run_break_no_answer(client, settings):
         path.write_bytes(b"\xff\x00{[")
     for address in ("", "/metrics", "/validation", "/phases", "/log", "/previews", "/checkpoints", "/config"):
         assert client.get(f"/api/runs/foxy{address}").status_code == 200
+
+
+def test_a_ranking_is_a_job_of_the_queue(client, run, settings):
+    nothing = client.get("/api/runs/foxy/ranking").json()
+    assert (nothing["rows"], nothing["job"], nothing["num_checkpoints"]) == ([], None, 2)
+    problem(client.get("/api/runs/foxy/ranking/page"), 404)
+    started = client.post("/api/runs/foxy/ranking")
+    assert started.status_code == 202
+    assert started.json()["job"]["state"] == "queued"
+    problem(client.post("/api/runs/foxy/ranking"), 409)
+    (job,) = client.get("/api/jobs?kind=rank").json()["jobs"]
+    assert job["name"] == "rank foxy"
+    run.ranking_page.write_text("<!doctype html><title>ranking</title>")
+    page = client.get("/api/runs/foxy/ranking/page")
+    assert "sandbox" in page.headers["content-security-policy"]
+    empty = make_run(settings.runs_dir, "empty", done=0)
+    empty.lora.unlink()
+    problem(client.post("/api/runs/empty/ranking"), 422)
+
+
+def test_drift_and_findings_of_a_run(client, run):
+    found = client.get("/api/runs/foxy/drift").json()
+    assert [row["step"] for row in found["rows"]] == [50, 100]
+    assert 0 < found["yellow"] < found["red"]
+    run.config.write_text(run.config.read_text().replace("training_adapter: v2", "training_adapter: none"))
+    first = client.get("/api/runs/foxy/findings?language=es").json()[0]
+    assert (first["id"], first["severity"], first["label"]) == ("no_adapter", "warning", "Aviso")
+    problem(client.get("/api/runs/foxy/findings?language=fr"), 422)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipstream.findings.facts import RunFacts
-from slipstream.findings.finding import Finding, Value, line
+from slipstream.findings.finding import Finding, Severity, Value, line
 
 CLEARLY_BETTER = 0.05
 """Lead in score, which is in units of concept strength."""
-MANY_COPIES = 0.1
+MANY_COPIES, MOST_COPIES = 0.1, 0.25
+"""Shares of pictures that repeat training pictures from which it is worth a hint, and a warning."""
 
 
 def earlier_is_better(facts: RunFacts) -> Finding | None:
@@ -43,7 +44,8 @@ def copies(facts: RunFacts) -> Finding | None:
         step = int(fresh[-1]["step"])
         change.insert(0, line("change.checkpoint", step=step))
         settings["training.steps"] = step
-    return Finding("copies", "warning", (seen,), tuple(change), settings)
+    severity: Severity = "warning" if last["memorised"] >= MOST_COPIES else "hint"
+    return Finding("copies", severity, (seen,), tuple(change), settings)
 
 
 def _rows(facts: RunFacts) -> Sequence[Mapping[str, Any]]:

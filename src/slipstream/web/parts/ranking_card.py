@@ -77,8 +77,9 @@ class RankingCard:
             ui.label(job.message).classes("r-message s-mono")
         if look.num_checkpoints or look.rows:
             text = say("run.ranking_again") if look.rows else say("run.ranking_start")
-            ui.button(text, icon="leaderboard", on_click=self._start).props("no-caps outline")
-            ui.label(f"slipstream rank {self._run.path}").classes("s-mono s-note")
+            with ui.element("div").classes("r-bar"):
+                ui.button(text, icon="leaderboard", on_click=self._start).props("no-caps outline")
+                ui.label(f"slipstream rank {self._run.path}").classes("s-mono s-note r-grow")
 
     async def _start(self) -> None:
         with told():

@@ -54,6 +54,7 @@ _PHASES = {
     "read dataset, find model": "reading", "load text encoder": "text_encoder", "encode captions": "captions",
     "load VAE": "vae", "encode pictures": "pictures", "load transformer": "transformer", "training": "training",
     "previews": "previews", "validation": "validation", "save checkpoint": "saving", "push to hub": "push",
+    "drift": "drift", "load model": "model", "look at training pictures": "looking", "rank": "ranking",
 }  # fmt: skip
 """Phases as a worker calls them, and the names of their texts."""
 

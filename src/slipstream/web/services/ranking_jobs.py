@@ -12,7 +12,6 @@ from slipstream.runs.layout import RunDir
 from slipstream.runs.progress import Progress, read_progress
 from slipstream.runs.ranking import read_ranking
 from slipstream.web.problems import RefusedError
-from slipstream.web.services.captioning_jobs import wake_queue
 from slipstream.web.services.checkpoints import list_checkpoints
 from slipstream.web.services.queue import queue_of
 from slipstream.web.settings import StudioSettings
@@ -111,7 +110,6 @@ def start_ranking(settings: StudioSettings, run: RunDir) -> RankingLook:
     folder = home / f"{run.name}_{time.strftime('%Y%m%d_%H%M%S')}_{time.time_ns() % 1000:03d}"
     payload = {"run": str(run.path)}
     store.add(queue_of(settings), NewJob(name=f"rank {run.name}", run_dir=folder, kind=KIND, payload=payload))
-    wake_queue(settings)
     return look_at_ranking(settings, run)
 
 
