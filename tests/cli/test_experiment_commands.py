@@ -18,7 +18,7 @@ from slipstream.cli.screen import out
 from slipstream.config.run_config import dump_yaml
 from slipstream.core.errors import ConfigError, JobError
 from slipstream.experiments.experiment import PlannedRun, read_experiment
-from slipstream.experiments.queueing import Standing
+from slipstream.experiments.standing import Standing
 from slipstream.jobs.places import DATABASE_VARIABLE, HOME_VARIABLE
 from slipstream.runs.progress import Progress, write_progress
 

@@ -12,8 +12,8 @@ from slipstream.experiments.comparison import Verdict, compare, contrasts
 from slipstream.experiments.experiment import Experiment, settle
 from slipstream.experiments.page import write_report
 from slipstream.experiments.pairing import pairing
-from slipstream.experiments.queueing import standings
 from slipstream.experiments.sentences import findings, limits, note_text, number, plus_minus
+from slipstream.experiments.standing import standings
 from slipstream.experiments.student import paired
 
 DRIFT = {0: (8.0, 9.0, 8.5), 1: (3.9, 5.2, 4.1)}

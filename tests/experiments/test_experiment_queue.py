@@ -13,7 +13,8 @@ from made import finish, make_experiment
 
 from slipstream.core.errors import JobError
 from slipstream.experiments.experiment import settle
-from slipstream.experiments.queueing import counted, hand_in, standings
+from slipstream.experiments.queueing import hand_in, job_finder
+from slipstream.experiments.standing import counted, standings
 from slipstream.jobs import control, store
 from slipstream.jobs.database import Database
 from slipstream.jobs.supervisor import Rhythm, Supervisor, supervise
@@ -43,12 +44,12 @@ sys.exit(take_run(run, work))
 
 def test_runs_are_handed_in_pair_by_pair_and_once(db: Database, tmp_path: Path) -> None:
     one = settle(make_experiment(tmp_path, "target.rank=8,16", seeds=2))
-    assert {found.state for found in standings(db, one)} == {"new"}
+    assert {found.state for found in standings(job_finder(db), one)} == {"new"}
     assert hand_in(db, one) == 4
     names = [job.name.removeprefix(one.name) for job in store.list_jobs(db).jobs]
     assert names == ["-rank_8-s42", "-rank_16-s42", "-rank_8-s43", "-rank_16-s43"]
     assert hand_in(db, one) == 0
-    assert counted(standings(db, one)) == {"queued": 4}
+    assert counted(standings(job_finder(db), one)) == {"queued": 4}
 
 
 def test_what_stopped_or_failed_goes_on_and_what_is_finished_stays(db: Database, tmp_path: Path) -> None:
@@ -58,9 +59,9 @@ def test_what_stopped_or_failed_goes_on_and_what_is_finished_stays(db: Database,
     jobs = store.list_jobs(db).jobs
     control.stop(db, jobs[0].id)
     control.pause(db, jobs[1].id)
-    assert [found.state for found in standings(db, one)] == ["finished", "stopped", "paused", "queued"]
+    assert [found.state for found in standings(job_finder(db), one)] == ["finished", "stopped", "paused", "queued"]
     assert hand_in(db, one) == 1
-    assert [found.state for found in standings(db, one)] == ["finished", "queued", "paused", "queued"]
+    assert [found.state for found in standings(job_finder(db), one)] == ["finished", "queued", "paused", "queued"]
 
 
 def test_a_run_that_was_trained_without_the_queue_is_taken_up(db: Database, tmp_path: Path) -> None:
@@ -92,10 +93,10 @@ def test_the_queue_works_an_experiment_off(db: Database, tmp_path: Path, monkeyp
         supervise(supervisor, threading.Event(), until_idle=True)
 
     work()
-    assert Counter(found.state for found in standings(db, one)) == {"finished": 3, "failed": 1}
-    assert standings(db, one)[3].progress.message == "as planned"
+    assert Counter(found.state for found in standings(job_finder(db), one)) == {"finished": 3, "failed": 1}
+    assert standings(job_finder(db), one)[3].progress.message == "as planned"
     assert hand_in(db, one) == 1
     work()
-    assert {found.state for found in standings(db, one)} == {"finished"}
+    assert {found.state for found in standings(job_finder(db), one)} == {"finished"}
     tries = [len((one.run_dir(planned).path / "tried").read_text().split()) for planned in one.runs]
     assert tries == [1, 1, 1, 2]

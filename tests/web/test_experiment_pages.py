@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from example_experiments import make_experiment
+from example_runs import make_run
 from playwright.sync_api import Page, expect
 from served import Served
 
@@ -43,6 +44,23 @@ def test_a_run_finishes_before_the_eyes(page: Page, studio: Served):
     write_progress(last, Progress(state="finished", step=100, steps=100))
     expect(page.get_by_text("2 of 2 runs finished")).to_be_visible()
     expect(page.get_by_text("One pair shows what happened once")).to_be_visible()
+
+
+def test_an_experiment_is_begun_from_a_run(page: Page, studio: Served):
+    make_run(studio.runs, "foxy")
+    page.goto("/experiments")
+    page.get_by_role("button", name="New experiment").click()
+    begin = page.get_by_role("button", name="Put into the queue")
+    expect(begin).to_be_disabled()
+    page.get_by_label("All else as in the run").fill("foxy")
+    page.get_by_role("option", name="foxy", exact=True).click()
+    page.get_by_label("What to compare").fill("target.rnak=8,16")
+    expect(page.get_by_text("did you mean target.rank?")).to_be_visible()
+    page.get_by_label("What to compare").fill("target.rank=8,16")
+    expect(page.get_by_text("6 trainings: 2 arms × 3 seeds")).to_be_visible()
+    begin.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("foxy_rank_8_vs_rank_16")
+    expect(page.get_by_text("0 of 6 runs finished")).to_be_visible()
 
 
 def test_it_speaks_spanish(browser, studio: Served):

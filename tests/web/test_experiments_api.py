@@ -6,6 +6,7 @@ import os
 
 import pytest
 from example_experiments import make_experiment
+from example_runs import make_run
 from fastapi.testclient import TestClient
 
 from slipstream.experiments.experiment import write_experiment
@@ -42,6 +43,31 @@ def test_the_report_is_written_anew_where_a_run_went_on(client: TestClient, sett
     later = kept.stat().st_mtime + 5
     os.utime(run.progress, (later, later))
     assert "2 of 2 runs finished" in client.get("/api/experiments/foxy_none_vs_v2/report").text
+
+
+def test_an_experiment_is_begun_from_a_run_and_gone_on_with(client: TestClient, settings: StudioSettings) -> None:
+    make_run(settings.runs_dir, "foxy")
+    wanted = {"run": "foxy", "settings": ["target.rank=8,16", "training.steps=7"], "seeds": 2}
+    made = client.post("/api/experiments", json=wanted)
+    assert made.status_code == 201
+    assert made.json()["summary"] == {
+        "name": "foxy_rank_8_vs_rank_16", "arms": ["rank 8", "rank 16"], "seeds": [42, 43], "num_runs": 4,
+        "counts": {"queued": 4}, "created": made.json()["summary"]["created"],
+    }  # fmt: skip
+    job = made.json()["runs"][1]["job"]
+    assert "rank: 16" in client.get(f"/api/jobs/{job}/config").text
+    assert client.post("/api/experiments/foxy_rank_8_vs_rank_16/go_on").json() == {"added": 0}
+    client.post(f"/api/jobs/{job}/stop")
+    assert client.post("/api/experiments/foxy_rank_8_vs_rank_16/go_on").json() == {"added": 1}
+    for wrong, says in (
+        ({"settings": ["target.rank=8"]}, "nothing to compare"),
+        ({"settings": ["target.rnak=8,16"]}, "unknown setting"),
+        ({"settings": ["target.rank=8,16"]}, "other settings"),
+        ({"settings": ["target.rank=2,4,8"], "seeds": 12}, "more than 24"),
+    ):
+        answer = client.post("/api/experiments", json={**wanted, **wrong})
+        assert (answer.status_code, says in answer.json()["message"]) == (422, True)
+    assert client.post("/api/experiments", json={**wanted, "run": "nothing"}).status_code == 404
 
 
 def test_what_is_not_there_or_damaged_is_a_problem(client: TestClient, settings: StudioSettings) -> None:

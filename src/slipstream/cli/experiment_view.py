@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slipstream.cli.screen import duration, out, pace
-from slipstream.experiments.queueing import Standing, counted
+from slipstream.experiments.standing import Standing, counted
 
 _COLOURS = {"running": "bold cyan", "finished": "green", "failed": "red", "stopped": "yellow", "paused": "yellow"}
 _BAR_WIDTH = 24

@@ -24,9 +24,10 @@ from slipstream.experiments.comparison import Comparison, compare
 from slipstream.experiments.experiment import Experiment, plan_experiment, settle
 from slipstream.experiments.page import mean_text, write_report
 from slipstream.experiments.pairing import pairing
-from slipstream.experiments.queueing import Standing, hand_in, standings
+from slipstream.experiments.queueing import hand_in, job_finder
 from slipstream.experiments.sentences import findings, interval, limits, note_text, plus_minus
 from slipstream.experiments.settings import read_wanted
+from slipstream.experiments.standing import Standing, standings
 from slipstream.jobs.database import Database
 from slipstream.jobs.service import ensure_supervisor
 
@@ -122,14 +123,14 @@ def _tell_added(experiment: Experiment, added: int) -> None:
 
 def _follow(db: Database, experiment: Experiment, options: ExperimentOptions) -> int:
     """Watch until nothing more comes, unless the user does not want to; write the report; returns the exit code."""
-    found = standings(db, experiment)
+    found = standings(job_finder(db), experiment)
     left = not options.wait
     if options.wait:
         try:
             found = _watch(db, experiment, quiet=options.as_json)
         except KeyboardInterrupt:
             left = True
-            found = standings(db, experiment)
+            found = standings(job_finder(db), experiment)
     comparison = compare(experiment, found)
     report = write_report(experiment, comparison, found)
     if options.as_json:
@@ -148,7 +149,7 @@ def _watch(db: Database, experiment: Experiment, *, quiet: bool) -> tuple[Standi
     supervised = time.monotonic()
     with ExperimentView(labels, quiet=quiet) as view:
         while True:
-            found = standings(db, experiment)
+            found = standings(job_finder(db), experiment)
             view.show(found)
             if all(one.over for one in found):
                 return found

@@ -12,7 +12,7 @@ from slipstream.experiments.arms import differing
 from slipstream.experiments.experiment import Experiment
 from slipstream.experiments.measures import MEASURES, Measure, MeasureName, figures_of
 from slipstream.experiments.pairing import Pairing, pairing
-from slipstream.experiments.queueing import Standing
+from slipstream.experiments.standing import Standing
 from slipstream.experiments.student import Paired, holm, paired
 
 Verdict = Literal[

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from slipstream.experiments.comparison import Comparison, Contrast, MeasureComparison, Verdict
 from slipstream.experiments.experiment import Experiment
 from slipstream.experiments.measures import drift_rows
-from slipstream.experiments.queueing import Standing
 from slipstream.experiments.sentences import findings, interval, limits, note_text, number, plus_minus
+from slipstream.experiments.standing import Standing
 from slipstream.reports.experiment_page import ExperimentPage, FigureRow, RunShown, write_experiment_page
 from slipstream.reports.overlay import Line, slopes_svg
 

@@ -22,6 +22,7 @@ from slipstream.web.parts.experiment_arms import arm_name, arm_names, colour_of,
 from slipstream.web.parts.experiment_words import figure_text, findings, interval_text, limits, note_text
 from slipstream.web.parts.frame import frame
 from slipstream.web.parts.live import while_visible
+from slipstream.web.parts.notices import told
 from slipstream.web.parts.run_row import run_address
 from slipstream.web.parts.run_state import loss_text, phase_name
 from slipstream.web.parts.say import say
@@ -31,6 +32,7 @@ from slipstream.web.services.experiments import (
     describe,
     find_experiment,
     finished_runs,
+    go_on,
 )
 from slipstream.web.services.run_look import look_at_run
 from slipstream.web.studio import Studio
@@ -111,12 +113,19 @@ class _ExperimentPage:
             arm_names(summary.arms)
             ui.label(say("experiments.seeds", seeds=", ".join(map(str, summary.seeds)))).classes("s-note")
             ui.space()
+            if any(summary.counts.get(state) for state in ("new", "stopped", "failed")):
+                ui.button(say("experiments.go_on"), icon="replay", on_click=self._go_on).props("no-caps outline")
             done = say("experiments.done", done=summary.counts.get("finished", 0), total=summary.num_runs)
             ui.label(done).classes("s-note").props('role="status"')
             address = f"/api/experiments/{quote(summary.name, safe='')}/report"
             with ui.link(target=address, new_tab=True).classes("r-button"):
                 ui.icon("description").props('aria-hidden="true"')
                 ui.label(say("experiments.report"))
+
+    async def _go_on(self) -> None:
+        with told():
+            await asyncio.to_thread(go_on, self.studio.settings, self.experiment)
+            await self.look()
 
     def _said(self) -> None:
         comparison = self.detail.comparison

@@ -14,9 +14,11 @@ from slipstream.web.parts.cards import empty_state
 from slipstream.web.parts.experiment_arms import arm_names, experiment_address, state_counts
 from slipstream.web.parts.frame import frame
 from slipstream.web.parts.live import while_visible
+from slipstream.web.parts.new_experiment import NewExperiment
 from slipstream.web.parts.run_row import ago
 from slipstream.web.parts.say import say
 from slipstream.web.services.experiments import ExperimentSummary, list_summaries
+from slipstream.web.services.runs import list_runs
 from slipstream.web.studio import Studio
 
 _SECONDS = 3.0
@@ -45,7 +47,12 @@ class _List:
     _shown: list[ExperimentSummary] | None = field(default=None)
 
     async def build(self) -> None:
-        """Rows, or how to begin."""
+        """Rows, and the way to begin another one."""
+        runs = [one.name for one in await asyncio.to_thread(list_runs, self.studio.settings.runs_dir)]
+        with ui.row().classes("r-filters"):
+            ui.space()
+            new = ui.button(say("experiments.new"), icon="add", on_click=NewExperiment(self.studio.settings, runs).open)
+            new.props("no-caps unelevated").set_enabled(bool(runs))
         self.box = ui.element("div").classes("r-list")
         await self.look()
         while_visible(_SECONDS, self.look)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from slipstream.experiments.queueing import State
+from slipstream.experiments.standing import State
 from slipstream.web.parts.say import say
 from slipstream.web.theme import SERIES
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slipstream.core.errors import JobError
+from slipstream.experiments.arms import arms_of_settings
 from slipstream.experiments.comparison import Comparison, compare
-from slipstream.experiments.experiment import Experiment, experiments_dir, list_experiments, read_experiment
+from slipstream.experiments.experiment import (
+    Experiment,
+    experiments_dir,
+    list_experiments,
+    plan_experiment,
+    read_experiment,
+    settle,
+)
 from slipstream.experiments.page import page_of
-from slipstream.experiments.queueing import Standing, State, counted, standings
+from slipstream.experiments.settings import read_wanted
+from slipstream.experiments.standing import FindJob, Standing, State, counted, standings
 from slipstream.reports.experiment_page import write_experiment_page
 from slipstream.runs.layout import RunDir
 from slipstream.web.problems import missing
 from slipstream.web.services.places import child
 from slipstream.web.services.queue import queue_of
+from slipstream.web.services.runs import find_run
 from slipstream.web.settings import StudioSettings
-
-if TYPE_CHECKING:
-    from slipstream.jobs.database import Database
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,9 @@ class ExperimentDetail:
 
 def list_summaries(settings: StudioSettings) -> list[ExperimentSummary]:
     """All experiments, the newest first."""
-    db = _queue(settings)
+    find_job = _find_job(settings)
     found = [_here(settings, one) for one in list_experiments(experiments_dir(settings.runs_dir))]
-    return [summarize(one, standings(db, one)) for one in found]
+    return [summarize(one, standings(find_job, one)) for one in found]
 
 
 def find_experiment(settings: StudioSettings, name: str) -> Experiment:
@@ -91,12 +98,52 @@ def _here(settings: StudioSettings, experiment: Experiment) -> Experiment:
     return replace(experiment, runs_dir=settings.runs_dir.resolve())
 
 
-def _queue(settings: StudioSettings) -> Database | None:
-    """The queue; where it cannot be opened, run folders tell what they can."""
+def _find_job(settings: StudioSettings) -> FindJob | None:
+    """What the queue knows of runs; where it cannot be opened, run folders tell what they can."""
+    from slipstream.experiments.queueing import job_finder
+
     try:
-        return queue_of(settings)
+        return job_finder(queue_of(settings))
     except JobError:
         return None
+
+
+def plan(settings: StudioSettings, run: str, wanted: Sequence[str], seeds: int, name: str | None) -> Experiment:
+    """An experiment that compares values of settings, all else as in a run of the studio; not begun.
+
+    Raises:
+        RefusedError: there is no such run (404).
+        ConfigError: a setting is wrong or unknown, none has two values, or it takes too many trainings.
+    """
+    config = find_run(settings.runs_dir, run).config
+    arms = arms_of_settings(config, read_wanted(wanted))
+    command = shlex.join(
+        ["slipstream", "ab", str(config), *wanted, "--seeds", str(seeds), *(["--name", name] if name else [])]
+    )
+    return plan_experiment(replace(arms, runs_dir=settings.runs_dir.resolve()), seeds, command=command, name=name)
+
+
+def begin(settings: StudioSettings, planned: Experiment) -> Experiment:
+    """Keep the experiment and put its runs into the queue; one that is there already goes on, with seeds added.
+
+    Raises:
+        ConfigError: the one of that name has other settings.
+        JobError: a run of that name is another training's, or the queue cannot be opened.
+    """
+    experiment = settle(planned)
+    go_on(settings, experiment)
+    return experiment
+
+
+def go_on(settings: StudioSettings, experiment: Experiment) -> int:
+    """Put every run that is not finished and does not wait already into the queue; returns how many that were.
+
+    Raises:
+        JobError: a run of that name is another training's, or the queue cannot be opened.
+    """
+    from slipstream.experiments.queueing import hand_in
+
+    return hand_in(queue_of(settings), experiment)
 
 
 def summarize(experiment: Experiment, found: Sequence[Standing]) -> ExperimentSummary:
@@ -109,7 +156,7 @@ def describe(
     settings: StudioSettings, experiment: Experiment, before: ExperimentDetail | None = None
 ) -> ExperimentDetail:
     """The experiment in detail; with the detail before, figures are read again only where another run has finished."""
-    found = standings(_queue(settings), experiment)
+    found = standings(_find_job(settings), experiment)
     runs = tuple(_run(experiment.run_dir(one.planned), one) for one in found)
     same = before is not None and finished_runs(before.runs) == finished_runs(runs)
     comparison = before.comparison if before is not None and same else compare(experiment, found)
@@ -136,7 +183,7 @@ def fresh_report(settings: StudioSettings, experiment: Experiment) -> Path:
     Raises:
         RunError: it cannot be written.
     """
-    found = standings(_queue(settings), experiment)
+    found = standings(_find_job(settings), experiment)
     changed = max((_changed(experiment.run_dir(one.planned)) for one in found), default=0.0)
     kept = settings.home / "experiment_reports" / f"{experiment.name}.html"
     try:
