@@ -24,6 +24,8 @@ from slipstream.training.planning import as_planned, fixed_by, is_plain_lora, pl
 from slipstream.training.setting import Setting, _planned, settle
 from slipstream.training.speed import expected_seconds_per_step
 from slipstream.training.stages import prepare_transformer
+from slipstream.web.language.words import texts
+from slipstream.workflows.plan import peaks_of
 
 
 def machine(free_gib: float, *, float8: bool = True) -> Machine:
@@ -75,6 +77,16 @@ def test_auto_is_what_fits(pictures):
     seconds, source = expected_seconds_per_step(large)
     assert seconds == plan.chosen.seconds_per_step
     assert source == "predicted from this GPU's measured speed"
+
+
+@pytest.mark.usefixtures("real")
+def test_the_peak_of_every_phase_is_told_and_has_a_name_on_the_page(pictures):
+    setting, plan = decided(config_of(pictures), 11.2)
+    peaks = {one.name: one.gib for one in peaks_of(setting)}
+    assert set(peaks) == {"captions", "latents", "load", "train"}, "no previews are asked for"
+    assert max(peaks.values()) == pytest.approx(plan.chosen.peak / GIB)
+    assert peaks_of(settle(config_of(pictures))) == ()
+    assert {f"newjob.peak_{phase}" for phase in plan.chosen.peaks} <= set(texts("en"))
 
 
 @pytest.mark.usefixtures("real")

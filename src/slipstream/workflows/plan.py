@@ -62,6 +62,9 @@ class Plan:
     speed_source: str
     memory: str
     memory_shares: tuple[MemoryShare, ...]
+    """The peak of a step by what takes it."""
+    memory_peaks: tuple[MemoryShare, ...]
+    """The peak of each phase by its name, where a GPU was planned for; else nothing."""
     advice: tuple[str, ...]
 
     @property
@@ -118,8 +121,17 @@ def make_plan(config: RunConfig, on_download: OnDownload | None = None) -> Plan:
         speed_source=source,
         memory=forecast.line,
         memory_shares=tuple(MemoryShare(name, num_bytes / GIB) for name, num_bytes in forecast.memory.shares()),
+        memory_peaks=peaks_of(setting),
         advice=tuple(advise(config, num_learned(dataset))),
     )
+
+
+def peaks_of(setting: Setting) -> tuple[MemoryShare, ...]:
+    """The highest use of GPU memory in each phase that the run has, by the plan; nothing on the CPU."""
+    from slipstream.memory.plan import GIB
+
+    peaks = {} if setting.plan is None else setting.plan.chosen.peaks
+    return tuple(MemoryShare(phase, peak / GIB) for phase, peak in peaks.items() if peak)
 
 
 def _caption_cache(setting: Setting) -> tuple[CacheState, ...]:

@@ -127,7 +127,7 @@ def _show_plan(found: Mapping[str, Any]) -> None:
 
 
 def _show_memory(found: Mapping[str, Any]) -> None:
-    """The peak of a step as one bar by what takes it."""
+    """The peak of a step as one bar by what takes it, and in words those of the other phases."""
     shares = found["memory_shares"]
     total = sum(share["gib"] for share in shares) or 1.0
     ui.label(say("newjob.memory", gib=f"{total:.1f}")).classes("s-figure-label")
@@ -140,6 +140,15 @@ def _show_memory(found: Mapping[str, Any]) -> None:
             with ui.element("span"):
                 ui.element("i").classes(colour)
                 ui.label(f"{share['name']} {share['gib']:.1f} GiB")
+    if peaks := found["memory_peaks"]:
+        highest = max(peaks, key=lambda peak: peak["gib"])
+        ui.label(
+            say(
+                "newjob.peaks", phase=say(f"newjob.peak_{highest['name']}"),
+                gib=f"{highest['gib']:.1f}",
+                all=", ".join(f"{say('newjob.peak_' + peak['name'])} {peak['gib']:.1f}" for peak in peaks),
+            )
+        ).classes("s-note")  # fmt: skip
 
 
 def _show_buckets(buckets: list[Mapping[str, Any]]) -> None:
