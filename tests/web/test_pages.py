@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from served import Served
 
 PATHS = {
@@ -71,3 +71,16 @@ def test_the_first_key_leads_past_the_navigation_and_shows_it_only_then(page: Pa
     expect(way).to_be_in_viewport()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_an_address_without_a_page_says_so_in_the_studio_and_leads_on(browser: Browser, studio: Served):
+    context = browser.new_context(base_url=studio.address, locale="es-ES")
+    page = context.new_page()
+    answer = page.goto("/no/such/page")
+    assert answer is not None
+    assert answer.status == 404
+    expect(page.get_by_role("heading", level=1)).to_have_text("No existe esa página")
+    expect(page.get_by_text("HTTPException")).to_have_count(0)
+    page.get_by_role("button", name="Panel").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Panel")
+    context.close()

@@ -20,12 +20,14 @@ def mount_pages(app: FastAPI, studio: Studio) -> None:
     from nicegui import ui
 
     from slipstream.web.pages.all import PAGES
+    from slipstream.web.pages.missing import register_missing
     from slipstream.web.theme import add_theme
 
     nicegui_app.add_middleware(Nonces)
     add_theme()
     for page in PAGES:
         page.register(studio)
+    register_missing(studio)
     ui.run_with(
         app,
         title="Slipstream",
