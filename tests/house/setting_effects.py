@@ -185,6 +185,18 @@ TRAINING = {
     "training.drift.prompts": Effect(
         "[a noto emoji of owl]", {"side forwards"}, given=("training.drift={every: 2}",), nonsense='[""]'
     ),
+    "training.drift.guard": Effect(
+        "lower_learning_rate",
+        RATES,
+        given=("training.drift={every: 1}", "training.learning_rate=0.05"),
+        nonsense="brake",
+    ),
+    "training.drift.lowest_rate": Effect(
+        "1.0",
+        RATES,
+        nonsense="0.0",
+        given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.05"),
+    ),
     "training.text_encoder": Effect("unload", TEXTS, nonsense="drop"),
 }
 MASKED = ("datasets.0.mask.source=folder", "datasets.0.mask.path=MASKS")

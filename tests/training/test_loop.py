@@ -21,6 +21,8 @@ class Script:
     stop_in_preview_at: int | None = None
     stop_in_sweep: bool = False
     stop_in_validation_at: int | None = None
+    stop_in_drift_at: int | None = None
+    end_at: int | None = None
 
     def stop(self) -> bool:
         return self.state.step == self.stop_at
@@ -49,6 +51,7 @@ def run(
     every: tuple[int, int] = (4, 3),
     at_start: bool = True,
     validate: int | None = None,
+    drift: int | None = None,
     **requests,
 ) -> tuple[bool, Diary]:
     state = TrainingState(small().lora, None, None, step=start)  # type: ignore[arg-type]
@@ -65,6 +68,11 @@ def run(
         note("validate")
         return state.step != script.stop_in_validation_at
 
+    def measure_drift() -> bool:
+        note("drift")
+        state.ended_early = state.step == script.end_at
+        return state.step != script.stop_in_drift_at
+
     def update() -> None:
         note("update")
         state.step += 1
@@ -78,6 +86,7 @@ def run(
         settle=lambda: note("settle"), save=lambda: note("save"),
         preview=preview, sweep=sweep, finish=lambda: note("finish"), requests=script,
         **({} if validate is None else {"validate_every": validate, "validate": measure}),
+        **({} if drift is None else {"drift_every": drift, "measure_drift": measure_drift}),
     )  # fmt: skip
     return train(job), diary
 
@@ -178,3 +187,29 @@ def test_a_stop_while_measuring_saves_first(small):
     finished, diary = run(small, validate=3, every=(0, 0), stop_in_validation_at=3)
     assert not finished
     assert diary.entries[-2:] == [("validate", 3), ("save", 3)]
+
+
+def test_drift_is_measured_before_whatever_else_is_due(small):
+    finished, diary = run(small, drift=4, validate=4)
+    assert finished
+    assert diary.steps("drift") == [4, 8, 10]
+    at_four = [what for what, step in diary.entries if step == 4]
+    assert at_four[:4] == ["settle", "drift", "save", "validate"], "what the guard decides is saved with the step"
+    assert run(small, drift=0)[1].steps("drift") == [10]
+    assert run(small, drift=4, start=8)[1].steps("drift") == [8, 10], "the kill may have come before it"
+
+
+def test_a_training_that_the_guard_ends_is_finished_early_and_whole(small):
+    finished, diary = run(small, drift=2, end_at=6, every=(0, 0), validate=0)
+    assert finished
+    assert diary.steps("update") == list(range(6))
+    assert diary.entries[-5:] == [("save", 6), ("validate", 6), ("preview", 6), ("sweep", 6), ("finish", 6)]
+    finished, diary = run(small, drift=2, end_at=6, start=6, validate=0)
+    assert finished
+    assert diary.entries == [("drift", 6), ("validate", 6), ("preview", 6), ("sweep", 6), ("finish", 6)]
+
+
+def test_a_stop_in_the_drift_meter_saves_the_step(small):
+    finished, diary = run(small, drift=5, stop_in_drift_at=5)
+    assert not finished
+    assert diary.entries[-2:] == [("drift", 5), ("save", 5)]

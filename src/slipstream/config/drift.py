@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, StringConstraints
 
 from slipstream.config.panel import PANEL
 
+Guard = Literal["off", "warn", "lower_learning_rate", "stop"]
 _Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -29,4 +30,22 @@ class DriftPanel(BaseModel):
 
     Change it when: the set holds bicycles, ramen, lighthouses or watches; or you draw one kind of picture besides.
     Careful: scores on other prompts are on another scale: the limits of the traffic light were found with the own ones.
+    """
+
+    guard: Guard = "warn"
+    """What happens when the light is no longer green: `off` nothing, `warn` a line in the log, `lower_learning_rate`
+    halves the learning rate at each such measurement unless drift falls already, `stop` ends training after two red
+    measurements in a row, with everything saved as at the end of a run.
+
+    Change it when: nobody watches the run: `lower_learning_rate`, or `stop` before hours are spent on a LoRA that needs
+    20 steps.
+    Careful: a lower rate keeps what is left and brings little back. A run without a training adapter drifts at any
+    rate.
+    """
+
+    lowest_rate: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.1
+    """How far `lower_learning_rate` may go, as a share of the learning rate that was set; other guards do not read it.
+
+    Formula: rate = learning rate x schedule x max(lowest_rate, 0.5 ^ times lowered).
+    Change it when: the run should go on learning at more of its rate (0.25), or the rate was far too high (0.03).
     """

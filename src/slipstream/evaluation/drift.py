@@ -1,19 +1,20 @@
-"""Turbo drift: how far a LoRA bends the velocities of Turbo's own few steps, on prompts it should leave alone.
+"""Turbo drift: how late a LoRA makes the picture appear, on prompts it should leave alone.
 
-A probe is one unrelated prompt with a fixed seed. Turbo without the LoRA walks its 8 steps once; at some of the states
-it passes, the prediction with the LoRA is compared with its own. A measurement costs a prediction for each probe and
-level.
+A probe is one unrelated prompt with fixed noise. Turbo walks from that noise to a picture in three of its eight steps,
+and at each says what the finished picture will be. It was distilled to guess a picture with its detail where all is
+noise still; a model that learns from noisy pictures guesses the average of all that fit, a blur, and needs many steps to
+leave it. That is what a LoRA wears off, so the score compares first guesses: how much of the detail that the walk ends
+with is there at once, with the LoRA and without.
 
-What separates drift from learning is not how far the velocity moves but which way. Turbo was distilled to guess a
-picture with its detail where nearly all is noise; a model that learns from noisy pictures guesses the average of all
-that fit, a blur, and needs many steps to leave it. So the score is the detail that Turbo's first guess has lost (or
-gained: a LoRA that adds noise there spoils the few steps as well). docs/drift.md has the measurements.
+It is relative to the walk's own end because a LoRA may rightly change how much detail pictures have: a flat style has
+less of it at every step, and a flat first guess is no drift. docs/drift.md has the measurements. Laying and measuring
+cost a prediction for each probe and level.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -32,24 +33,23 @@ Predict = Callable[[Tensor, Tensor, list[Tensor]], Tensor]
 """(noisy_BCHW, sigma_B, list of caption features (tokens, T)) -> velocity_BCHW."""
 
 STEPS = 8
-"""Of Turbo's trajectory."""
-LEVELS = (0.95, 0.3)
-"""Noise levels that are measured, each at the nearest step: the first shows drift, the second what is learned."""
+"""Of Turbo's schedule, from which the levels are taken."""
+LEVELS = (1.0, 0.83, 0.3)
+"""Noise levels of the walk, each the nearest of Turbo's steps. The limits of the light hold for these alone."""
 DETAIL_FROM = 0.25
 """Spatial frequency of latents from which it counts as detail, in periods per latent cell (at most 0.5 along an
 axis): structure finer than 4 cells, which are 32 pixels."""
 _FEW = 4
-_HIGH_NOISE = 0.9
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One unrelated prompt on Turbo's own trajectory, L of its steps.
+    """One unrelated prompt and Turbo's own walk, L steps.
 
     Attributes:
         prompt, seed: what was drawn.
-        sigmas: noise levels of the steps that are measured, falling.
-        states: (L, C, H, W) latents there.
+        sigmas: noise levels of the steps, falling.
+        states: (L, C, H, W) latents there; the first is the noise.
         velocities: (L, C, H, W) Turbo's own, without a LoRA.
     """
 
@@ -66,7 +66,7 @@ def lay_probes(
     latent_shape: tuple[int, int, int], device: torch.device, levels: Sequence[float] = LEVELS, *,
     first_seed: int = 1000, at_once: int = _FEW, tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Probe, ...]:  # fmt: skip
-    """Draw every prompt with the model as it is (LoRA off, training adapter removed) and keep some of the steps.
+    """Walk for every prompt with the model as it is (LoRA off, training adapter removed).
 
     Args:
         predict: without the LoRA.
@@ -75,42 +75,49 @@ def lay_probes(
         prompts: prompt number n begins with the noise of seed `first_seed` + n.
         latent_shape: (C, H, W).
         device: of the model.
-        levels: noise levels; each means the nearest step of the trajectory.
+        levels: noise levels; each means the nearest of Turbo's steps, and pure noise is always the first.
         first_seed: of the first prompt.
         at_once: prompts in a batch.
         tick: told (predictions done, in all).
     """
-    sigmas = euler_sigmas(STEPS, shift_at((latent_shape[1] // 2) * (latent_shape[2] // 2)))
-    wanted = sorted({int((sigmas[:-1] - level).abs().argmin()) for level in levels})
+    steps = euler_sigmas(STEPS, shift_at((latent_shape[1] // 2) * (latent_shape[2] // 2)))[:-1]
+    sigmas = tuple(float(steps[at]) for at in sorted({0, *(int((steps - level).abs().argmin()) for level in levels)}))
     probes: list[Probe] = []
-    total = STEPS * -(-len(prompts) // at_once)
-    for done, (start, batch) in enumerate(_parts(prompts, at_once)):
+    parts = list(_parts(prompts, at_once))
+    for part, (start, batch) in enumerate(parts):
         seeds = range(first_seed + start, first_seed + start + len(batch))
-        texts = [features(prompt).to(device) for prompt in batch]
-        latents = torch.stack([_noise(seed, latent_shape) for seed in seeds]).to(device)
-        passed: list[tuple[Tensor, Tensor]] = []
-        for step, (now, then) in enumerate(pairwise(sigmas.tolist())):
-            velocity = predict(latents, torch.full((len(batch),), now, device=device), texts).float()
-            if step in wanted:
-                passed.append((latents, velocity))
-            latents = latents + (then - now) * velocity
-            tick(done * STEPS + step + 1, total)
-        states, velocities = (torch.stack(parts, 1) for parts in zip(*passed, strict=True))
-        at = tuple(float(sigmas[step]) for step in wanted)
+        noise = torch.stack([_noise(seed, latent_shape) for seed in seeds]).to(device)
+        passed = []
+        for step, both in enumerate(_walk(predict, noise, sigmas, [features(prompt).to(device) for prompt in batch])):
+            passed.append(both)
+            tick(part * len(sigmas) + step + 1, len(parts) * len(sigmas))
+        states, velocities = (torch.stack(found, 1) for found in zip(*passed, strict=True))
         probes += [
-            Probe(prompt, seed, at, states[row], velocities[row])
+            Probe(prompt, seed, sigmas, states[row], velocities[row])
             for row, (prompt, seed) in enumerate(zip(batch, seeds, strict=True))
         ]
     return tuple(probes)
 
 
+def _walk(
+    predict: Predict, noise_BCHW: Tensor, sigmas: Sequence[float], texts: list[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(latents, velocity) at each level, by Euler steps from one to the next."""
+    latents = noise_BCHW
+    for now, then in pairwise((*sigmas, 0.0)):
+        sigma_B = torch.full((len(texts),), now, device=latents.device)
+        velocity = predict(latents, sigma_B, texts).float()
+        yield latents, velocity
+        latents = latents + (then - now) * velocity
+
+
 @dataclass(frozen=True)
 class LevelChange:
-    """What a LoRA changes at one noise level, the mean over probes.
+    """What a LoRA changes at one noise level of the walk, the mean over probes.
 
     Attributes:
-        velocity: |v_with - v_without| / |v_without|.
-        detail: amplitude of the detail in the predicted clean latents over Turbo's own there; 1 is as much.
+        velocity: |v_with - v_without| / |v_without|, each where its own walk has come to.
+        detail: amplitude of the detail in the guess of the clean latents, over that of Turbo's own walk; 1 is as much.
     """
 
     velocity: float
@@ -122,32 +129,29 @@ def velocity_change(
     predict: Predict, features: Callable[[str], Tensor], probes: Sequence[Probe], *, at_once: int = _FEW,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[float, LevelChange]:  # fmt: skip
-    """Noise level (two digits) -> what changes there.
+    """Noise level (two digits) -> what changes there, on walks from the probes' noise.
 
     Args:
         predict: with the LoRA, training adapter removed.
         features: caption -> features (tokens, T).
         probes: laid on the same model.
         at_once: predictions in a batch.
-        tick: told (batches done, in all).
+        tick: told (predictions done, in all).
     """
-    parts = list(_parts(probes, at_once))
-    levels = len(probes[0].sigmas)
-    found: dict[float, list[Tensor]] = {round(sigma, 2): [] for sigma in probes[0].sigmas}
-    for done, (_, batch) in enumerate(parts):
-        texts = [features(probe.prompt).to(probe.states.device) for probe in batch]
-        for level in range(levels):
-            states = torch.stack([probe.states[level] for probe in batch])
-            own = torch.stack([probe.velocities[level] for probe in batch])
-            sigma = torch.tensor([probe.sigmas[level] for probe in batch], device=states.device)
-            velocity = predict(states, sigma, texts).float()
+    parts, sigmas = list(_parts(probes, at_once)), probes[0].sigmas
+    found: dict[float, list[Tensor]] = {round(sigma, 2): [] for sigma in sigmas}
+    for part, (_, batch) in enumerate(parts):
+        own_states = torch.stack([probe.states for probe in batch], dim=1)
+        own_velocities = torch.stack([probe.velocities for probe in batch], dim=1)
+        texts = [features(probe.prompt).to(own_states.device) for probe in batch]
+        for level, (states, velocity) in enumerate(_walk(predict, own_states[0], sigmas, texts)):
+            own, sigma = own_velocities[level], sigmas[level]
             change = (velocity - own).flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1)
-            noise_share = sigma.view(-1, 1, 1, 1)
-            kept = detail_energy(states - noise_share * velocity) / detail_energy(states - noise_share * own)
-            found[round(batch[0].sigmas[level], 2)].append(torch.stack([change, kept.log() / 2]))
-            tick(done * levels + level + 1, len(parts) * levels)
+            ratio = detail_energy(states - sigma * velocity) / detail_energy(own_states[level] - sigma * own)
+            found[round(sigma, 2)].append(torch.stack([change, ratio.log() / 2]))
+            tick(part * len(sigmas) + level + 1, len(parts) * len(sigmas))
     means = {level: torch.cat(both, dim=1).mean(dim=1).tolist() for level, both in found.items()}
-    return {level: LevelChange(change, math.exp(kept)) for level, (change, kept) in means.items()}
+    return {level: LevelChange(change, math.exp(ratio)) for level, (change, ratio) in means.items()}
 
 
 def detail_energy(latents_BCHW: Tensor) -> Tensor:
@@ -160,13 +164,16 @@ def detail_energy(latents_BCHW: Tensor) -> Tensor:
 
 
 def drift_score(change: Mapping[float, LevelChange]) -> float:
-    """Percent of the detail of Turbo's first guess that is lost, or was added and is not Turbo's: 0 is Turbo itself.
+    """Percent of the detail of Turbo's first guess that comes later with the LoRA, or sooner: 0 is Turbo itself.
 
-    Formula: 100 (1 - min(d, 1 / d)), d the geometric mean of `detail` over levels from 0.9 on (the highest level where
-    there are none).
+    Formula: 100 (1 - min(d, 1 / d)) with d = detail at the highest noise level / detail at the lowest.
+
+    Raises:
+        ValueError: a walk of one level has no end to compare its first guess with.
     """
-    high = [one.detail for level, one in change.items() if level >= _HIGH_NOISE] or [change[max(change)].detail]
-    logarithm = sum(math.log(detail) for detail in high) / len(high)
+    if len(change) < 2:
+        raise ValueError(f"got levels {sorted(change)}, expected the walk of `LEVELS`")
+    logarithm = math.log(change[max(change)].detail / change[min(change)].detail)
     return 100.0 * (1.0 - math.exp(-abs(logarithm)))
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from slipstream.core.atomic import write_text
 from slipstream.reports.curves import curve_svg, smoothing_window
+from slipstream.reports.drift import drift_figure
 from slipstream.reports.facts import column, lora_to_use, phases, read_object, read_text, tiles
 from slipstream.reports.findings import ToldFinding
 from slipstream.reports.headings import Heading, run_headings
@@ -115,6 +116,7 @@ def render_report(run: RunDir, findings: Sequence[ToldFinding] = ()) -> str:
         weights=weights(run, previews, prompts),
         curves=curves(rows),
         validation=validation_figure(run, (manifest.get("validation") or {}).get("patience")),
+        drift=drift_figure(run),
         phases=spent,
         settings=read_text(run.config),
         usage=usage(lora, manifest, picture_text(last) if last else {}) if lora else None,

@@ -1,8 +1,9 @@
 """`drift.jsonl`: how far the LoRA has bent Turbo, one line a measurement.
 
 A line holds `step`, `score` (0 is Turbo itself), `light` (green, yellow, red), `changes` (noise level -> relative
-change of the velocity), `detail` (noise level -> detail in the predicted picture over Turbo's own) and `guard` (what
-the guard did, in words, or null).
+change of the velocity), `detail` (noise level -> detail in the predicted picture over Turbo's own), `guard` (what the
+guard did, in words, or null), `rate_factor` (on the learning rate, from then on) and `ended_early` (whether training
+ended there).
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from slipstream.runs.metrics import read_metrics
 Row = Mapping[str, Any]
 Light = Literal["green", "yellow", "red"]
 
-YELLOW, RED = 45.0, 55.0
-"""Scores from which the light is yellow and red."""
+YELLOW, RED = 25.0, 40.0
+"""Scores from which the light is yellow and red (docs/drift.md says how they were found)."""
 
 
 def light(score: float) -> Light:
-    """What a score means: green keeps Turbo's steps, yellow wears them, red has lost them."""
+    """What a score means: green keeps Turbo's few steps, yellow wears them, red has lost them."""
     return "red" if score >= RED else "yellow" if score >= YELLOW else "green"
 
 

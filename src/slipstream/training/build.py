@@ -30,6 +30,7 @@ from slipstream.training.checkpoint import (
     save_checkpoint,
 )
 from slipstream.training.device import DTYPES, peak_memory_gib
+from slipstream.training.drift_guard import GuardSettings
 from slipstream.training.drift_setting import drift_prompts
 from slipstream.training.drift_stage import DriftStage
 from slipstream.training.facts import lora_metadata, manifest
@@ -205,6 +206,8 @@ def drift_stage(
     unrelated = drift_prompts(setting.config)
     if unrelated is None:
         return None
+    panel = setting.config.training.drift
+    assert panel is not None
     return DriftStage(
         reporter=reporter,
         state=state,
@@ -214,6 +217,7 @@ def drift_stage(
         shift_at=setting.model.load_shift().at,
         unrelated=unrelated,
         device=setting.compute.device,
+        guard=GuardSettings(panel.guard, panel.lowest_rate),
     ).limited(previews_at_once(adapted.keeping))
 
 
@@ -263,7 +267,8 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
 
     def begin() -> Update:
         diary.begin()
-        return begin_step(state, loader.batch_at, predict, settings, rate_at(setting.config, state.step))
+        rate = state.rate_factor * rate_at(setting.config, state.step)
+        return begin_step(state, loader.batch_at, predict, settings, rate)
 
     def update() -> None:
         diary.note(guard.step(f"in step {state.step + 1}", begin))
@@ -297,7 +302,8 @@ def compose(prepared: Prepared, requests: Requests) -> TrainingJob:
 
     def finish() -> None:
         export_lora(prepared.run.lora, prepared.policy.dtype, state, prepared.metadata)
-        reporter.log(f"finished: {prepared.run.lora.name}, {state.step} updates")
+        early = ", ended early by the drift guard" if state.ended_early else ""
+        reporter.log(f"finished: {prepared.run.lora.name}, {state.step} updates{early}")
 
     return TrainingJob(
         state=state,

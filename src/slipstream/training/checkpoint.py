@@ -27,6 +27,8 @@ from slipstream.training.optimizer_state import averaged, optimizer_misfit, pack
 
 _STATE = re.compile(r"state_(\d{9})\.pt$")
 _PARTS = {"step", "lora", "optimizer", "ema", "skipped_in_a_row"}
+_LATER_PARTS = {"rate_factor", "ended_early"}
+"""What states of earlier versions lack."""
 _LASTING = {
     "adapter_type": "target.type",
     "alpha": "target.alpha",
@@ -40,13 +42,16 @@ _LASTING = {
 @dataclass
 class TrainingState:
     """All that changes while training. `step` counts finished updates, skipped ones too; `skipped_in_a_row` those
-    that were skipped since the last one that was not."""
+    that were skipped since the last one that was not; `rate_factor` is what the drift guard has made of the learning
+    rate, and `ended_early` whether it has ended the training."""
 
     lora: BranchSet
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     step: int = 0
     skipped_in_a_row: int = 0
+    rate_factor: float = 1.0
+    ended_early: bool = False
     gradients: FlatGradients = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A state file's content, known to hold every part of a state."""
     try:
         packed = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(packed, dict) or packed.keys() != _PARTS:
+        if not isinstance(packed, dict) or packed.keys() - _LATER_PARTS != _PARTS:
             raise ValueError("it holds something else")
     except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -170,6 +175,8 @@ def _pack(state: TrainingState) -> dict[str, Any]:
         "optimizer": pack_optimizer(state.optimizer, state.lora.named_parameters()),
         "ema": state.ema.state_dict() if state.ema is not None else None,
         "skipped_in_a_row": state.skipped_in_a_row,
+        "rate_factor": state.rate_factor,
+        "ended_early": state.ended_early,
     }
 
 
@@ -190,6 +197,8 @@ def _unpack(packed: dict[str, Any], state: TrainingState, path: Path) -> None:
         state.ema.load_state_dict(packed["ema"])
     state.step = int(packed["step"])
     state.skipped_in_a_row = int(packed["skipped_in_a_row"])
+    state.rate_factor = float(packed.get("rate_factor", 1.0))
+    state.ended_early = bool(packed.get("ended_early", False))
 
 
 def _lora_misfit(saved: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str | None:

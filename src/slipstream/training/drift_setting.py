@@ -28,5 +28,5 @@ def describe_drift(config: RunConfig) -> str:
     whose = "own" if panel.prompts else "packaged"
     return (
         f"drift meter: {len(chosen.prompts)} {whose} prompts at {chosen.side} x {chosen.side}, "
-        f"{predictions} predictions {rhythm}"
+        f"{predictions} predictions {rhythm}; guard: {panel.guard.replace('_', ' ')}"
     )

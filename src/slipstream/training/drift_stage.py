@@ -23,6 +23,7 @@ from slipstream.evaluation.drift import (
 from slipstream.evaluation.unrelated import UnrelatedPrompts
 from slipstream.runs.drift import read_rows
 from slipstream.training.checkpoint import TrainingState
+from slipstream.training.drift_guard import GuardSettings, decide
 from slipstream.training.reporter import Reporter
 
 _CHANNELS = 16
@@ -44,6 +45,7 @@ class DriftStage:
         device: of the transformer.
         at_once: predictions in a batch.
         laid: Turbo's own trajectories, drawn at the first measurement.
+        guard: what to do about it.
         texts: features on the device: a model remembers what it made of a caption by the tensor.
     """
 
@@ -55,6 +57,7 @@ class DriftStage:
     shift_at: Callable[[int], float]
     unrelated: UnrelatedPrompts
     device: torch.device
+    guard: GuardSettings
     at_once: int = 4
     laid: list[Probe] = field(default_factory=list)
     texts: dict[str, Tensor] = field(default_factory=dict)
@@ -64,20 +67,28 @@ class DriftStage:
         return replace(self, at_once=min(most, self.at_once))
 
     def measure(self) -> bool:
-        """Measure at the state's step, once; False where a stop cut it short (a resumed run measures again)."""
-        step = self.state.step
-        if any(row["step"] == step for row in read_rows(self.reporter.run.drift)):
+        """Measure at the state's step, once, and let the guard act; False where a stop cut it short (a resumed run
+        measures again)."""
+        step, state = self.state.step, self.state
+        before = read_rows(self.reporter.run.drift)
+        if before and before[-1]["step"] == step:  # measured before the run was cut off, perhaps without a save since
+            state.rate_factor = before[-1]["rate_factor"]
+            state.ended_early = before[-1]["ended_early"] and self.guard.kind == "stop"
             return True
         try:
             changes = self._changes()
         except KeyboardInterrupt:
             return False
         score = drift_score(changes)
-        self.reporter.drift({
+        row = {
             "step": step, "score": round(score, 3), "light": light(score),
             "changes": {f"{level:g}": round(change.velocity, 5) for level, change in changes.items()},
-            "detail": {f"{level:g}": round(change.detail, 5) for level, change in changes.items()}, "guard": None,
-        })  # fmt: skip
+            "detail": {f"{level:g}": round(change.detail, 5) for level, change in changes.items()},
+        }  # fmt: skip
+        verdict = decide(self.guard, before, row, state.rate_factor)
+        state.rate_factor, state.ended_early = verdict.rate_factor, verdict.ends
+        acted = {"guard": verdict.line, "rate_factor": state.rate_factor, "ended_early": state.ended_early}
+        self.reporter.drift(row | acted)
         return True
 
     def _changes(self) -> dict[float, LevelChange]:

@@ -63,24 +63,26 @@ def train(job: TrainingJob) -> bool:
         return False
     if _opens_with_previews(job) and not job.preview():
         return False
-    if state.step < job.steps and job.requests.stop():
+    if _goes_on(job) and job.requests.stop():
         return False
-    while state.step < job.steps:
+    while _goes_on(job):
         job.update()
         last = state.step == job.steps
         if job.requests.stop() and not last:
             job.settle()
             job.save()
             return False
+        measures = _due(state.step, job.drift_every) or last
         saves = job.requests.save() or _due(state.step, job.save_every) or last
         validates = _due(state.step, job.validate_every) or last
         previews = job.requests.preview() or _due(state.step, job.preview_every) or last
-        measures = _due(state.step, job.drift_every) or last
-        if saves or validates or previews or measures:
+        if measures or saves or validates or previews:
             job.settle()
         if measures and not job.measure_drift():
             job.save()
             return False
+        if state.ended_early:
+            saves = validates = previews = True
         if saves:
             job.save()
         if validates and not job.validate():
@@ -95,14 +97,18 @@ def train(job: TrainingJob) -> bool:
     return True
 
 
+def _goes_on(job: TrainingJob) -> bool:
+    return job.state.step < job.steps and not job.state.ended_early
+
+
 def _opens_with_previews(job: TrainingJob) -> bool:
     step = job.state.step
-    return job.preview_at_start if step == 0 else step == job.steps or _due(step, job.preview_every)
+    return job.preview_at_start if step == 0 else not _goes_on(job) or _due(step, job.preview_every)
 
 
 def _opens_with_validation(job: TrainingJob) -> bool:
     step = job.state.step
-    return step in (0, job.steps) or _due(step, job.validate_every)
+    return step == 0 or not _goes_on(job) or _due(step, job.validate_every)
 
 
 def _opens_with_drift(job: TrainingJob) -> bool:

@@ -179,6 +179,8 @@ class Reporter:
             f"drift after step {row['step']}: score {row['score']:.1f}, {row['light']} (velocities changed by noise "
             f"level, {each})"
         )
+        if row["guard"] is not None:
+            self.log(f"drift guard: {row['guard']}")
         if self._board is not None:
             self._board.add_scalar("drift/score", row["score"], row["step"])
             for level, change in row["changes"].items():
