@@ -132,6 +132,8 @@ STEPS = {"order", "pictures", "captions", "weights of samples", "masks", "noise 
 EXTRA = {"inputs", "noise levels", "texts", "side forwards", "metrics", *LATER}
 """What follows from further forward passes, which begin to matter once the LoRA has moved."""
 PRESERVED = ("training.preservation={kind: class_word, class_word: noto}",)
+GUARDED = {"rates", "side forwards", "weights"}
+"""A rate that falls before the last of three updates, which no loss shows any more."""
 VALIDATED = {"files", "side forwards"}
 HELD_OUT = ("training.validation={path: OTHER_PICTURES, every: 2}",)
 TRAINING = {
@@ -187,15 +189,15 @@ TRAINING = {
     ),
     "training.drift.guard": Effect(
         "lower_learning_rate",
-        RATES,
-        given=("training.drift={every: 1}", "training.learning_rate=0.05"),
+        GUARDED,
+        given=("training.drift={every: 1}", "training.learning_rate=0.3"),
         nonsense="brake",
     ),
     "training.drift.lowest_rate": Effect(
         "1.0",
-        RATES,
+        GUARDED,
         nonsense="0.0",
-        given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.05"),
+        given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.3"),
     ),
     "training.text_encoder": Effect("unload", TEXTS, nonsense="drop"),
 }

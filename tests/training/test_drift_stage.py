@@ -73,16 +73,19 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_measuring_changes_no_bit_of_what_is_learned(train: Train):
-    plain, measured = train("plain", "null"), train("measured", "{every: 2, guard: warn}")
+    plain, measured = (
+        train("plain", "null"),
+        train("measured", "{every: 2, guard: warn, prompts: [a noto emoji of owl]}"),
+    )
     assert same(learned(plain), learned(measured))
     assert [row["loss"] for row in updates(plain)] == [row["loss"] for row in updates(measured)]
     rows = read_rows(measured.drift)
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert len({row["score"] for row in rows}) == 3
-    assert all(set(row["changes"]) == {"0.95", "0.3"} == set(row["detail"]) for row in rows)
+    assert all(set(row["changes"]) == {"1", "0.83", "0.3"} == set(row["detail"]) for row in rows)
     log = measured.log.read_text()
     assert log.count("drift after step") == 3
-    assert "4 packaged prompts at 128 x 128, 8 predictions every 2 steps; guard: warn" in log
+    assert "1 own prompts at 128 x 128, 3 predictions every 2 steps; guard: warn" in log
     assert not plain.drift.exists()
     assert 'id="drift"' in measured.report.read_text()
 
@@ -109,7 +112,7 @@ def test_the_guard_lowers_the_rate_and_a_resumed_run_is_bit_identical(train: Tra
 
 def test_the_guard_can_end_a_training_which_is_then_whole(train: Train, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(drift_stage, "light", lambda score: "red")
-    run = train("ended", "{every: 2, guard: stop}")
+    run = train("ended", "{every: 2, guard: stop, prompts: [a noto emoji of owl]}")
     assert len(updates(run)) == 4
     assert run.lora.is_file()
     assert [row["ended_early"] for row in read_rows(run.drift)] == [False, True]

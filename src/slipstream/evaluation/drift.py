@@ -2,9 +2,9 @@
 
 A probe is one unrelated prompt with fixed noise. Turbo walks from that noise to a picture in three of its eight steps,
 and at each says what the finished picture will be. It was distilled to guess a picture with its detail where all is
-noise still; a model that learns from noisy pictures guesses the average of all that fit, a blur, and needs many steps to
-leave it. That is what a LoRA wears off, so the score compares first guesses: how much of the detail that the walk ends
-with is there at once, with the LoRA and without.
+noise still; a model that learns from noisy pictures guesses the average of all that fit, a blur, and needs many steps
+to leave it. That is what a LoRA wears off, so the score compares first guesses: how much of the detail that the walk
+ends with is there at once, with the LoRA and without.
 
 It is relative to the walk's own end because a LoRA may rightly change how much detail pictures have: a flat style has
 less of it at every step, and a flat first guess is no drift. docs/drift.md has the measurements. Laying and measuring

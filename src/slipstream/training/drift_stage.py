@@ -11,7 +11,6 @@ from torch import Tensor
 from slipstream.adapters.training_adapter import TrainingAdapter
 from slipstream.evaluation.drift import (
     LEVELS,
-    STEPS,
     LevelChange,
     Predict,
     Probe,
@@ -44,7 +43,7 @@ class DriftStage:
         unrelated: prompts, size and seeds.
         device: of the transformer.
         at_once: predictions in a batch.
-        laid: Turbo's own trajectories, drawn at the first measurement.
+        laid: Turbo's own walks, made at the first measurement.
         guard: what to do about it.
         texts: features on the device: a model remembers what it made of a caption by the tensor.
     """
@@ -93,10 +92,9 @@ class DriftStage:
 
     def _changes(self) -> dict[float, LevelChange]:
         """By noise level."""
-        batches = -(-len(self.unrelated.prompts) // self.at_once)
-        total = batches * (len(LEVELS) + (0 if self.laid else STEPS))
+        walk = len(LEVELS) * -(-len(self.unrelated.prompts) // self.at_once)
+        total, done = (walk, 0) if self.laid else (2 * walk, walk)
         with self.reporter.phase("drift", total) as tick, torch.no_grad(), self.adapter.removed():
-            done = 0 if self.laid else batches * STEPS
             if not self.laid:
                 with self.state.lora.disabled():
                     self.laid.extend(self._lay(lambda made, _: tick(made, total)))

@@ -176,8 +176,8 @@ class Reporter:
         drift.append_row(self.run.drift, row)
         each = ", ".join(f"{float(level):g}: {change:.0%}" for level, change in row["changes"].items())
         self.log(
-            f"drift after step {row['step']}: score {row['score']:.1f}, {row['light']} (velocities changed by noise "
-            f"level, {each})"
+            f"drift after step {row['step']}: score {row['score']:.1f}, {row['light']} (velocities changed, by noise "
+            f"level {each})"
         )
         if row["guard"] is not None:
             self.log(f"drift guard: {row['guard']}")
