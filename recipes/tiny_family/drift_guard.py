@@ -1,0 +1,115 @@
+"""The drift guard on a training that is four times too hot: final drift, and how strong the style came out.
+
+    python recipes/tiny_family/drift_guard.py --out drift_guard --jobs 12
+
+A style LoRA is trained (`slipstream train`, Turbo with adapter v2) at the usual learning rate, at four times of it, and
+at four times with the guard (`training.drift.guard: lower_learning_rate`). Drift is the run's own last measurement.
+Then Turbo with the LoRA draws subjects that were not trained on, with the trigger word, and the judge says how far they
+went from Turbo's own pictures to the style (regularization_table.py explains the measure: 0 = Turbo's own, 1 = the
+training pictures). Writes drift_guard.json and .md; started again it goes on where it stopped. `--jobs N` trains and
+draws N at a time: 12 of about 3 minutes of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from commands import draw, seeds_table, slipstream
+from regularization_table import STYLE_SET, TRIGGER, Probe, judged, turbo_itself, write_inputs
+
+from slipstream.evaluation.judge import load_judge
+from slipstream.models.z_image.resolve import TINY_ROOT
+from slipstream.runs.drift import read_rows
+
+USUAL_RATE, HOT_RATE = 1e-3, 4e-3
+EVERY = 25
+VARIANTS: dict[str, dict[str, Any]] = {
+    "usual rate": {"learning_rate": USUAL_RATE, "drift": {"every": EVERY, "guard": "off"}},
+    "4 x the rate": {"learning_rate": HOT_RATE, "drift": {"every": EVERY, "guard": "off"}},
+    "4 x the rate, guard lowers it": {
+        "learning_rate": HOT_RATE,
+        "drift": {"every": EVERY, "guard": "lower_learning_rate"},
+    },
+    "4 x the rate, half the steps": {"learning_rate": HOT_RATE, "drift": {"every": EVERY, "guard": "off"}},
+}
+
+
+def measure(probe: Probe, title: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
+    """Train one LoRA, draw with it, judge."""
+    out, steps = probe.out, arguments.steps // 2 if "half" in title else arguments.steps
+    name = f"{title.replace(' ', '_').replace(',', '')}_{steps}_seed_{seed}"
+    if not (out / f"runs/{name}/{name}.safetensors").exists():
+        config = {
+            "job": {"name": name, "trigger_word": TRIGGER, "seed": seed, "device": arguments.device},
+            "model": {"variant": "turbo", "name_or_path": "tiny/turbo", "training_adapter": "v2"},
+            "target": {"rank": 16},
+            "training": {"steps": steps, "batch_size": 2, "optimizer": "adamw", **VARIANTS[title]},
+            "save": {"every": 0},
+            "sample": {"prompts": [], "at_start": False},
+            "datasets": [{"path": arguments.style, "resolutions": [128], "caption_dropout": 0.0}],
+            "advanced": {"tensorboard": False, "cache_dir": "cache"},
+        }
+        (out / f"{name}.yaml").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        slipstream(out, "train", f"{name}.yaml", "--fresh", threads=probe.threads)
+    rows = read_rows(out / f"runs/{name}/drift.jsonl")
+    pictures = [
+        draw(out, f"{kind}_{name}", f"{kind}_trigger.txt", f"runs/{name}", threads=probe.threads)
+        for kind in ("without", "with")
+    ]
+    figures = {
+        "drift": rows[-1]["score"], "highest": max(row["score"] for row in rows),
+        "rate": rows[-1]["rate_factor"], **judged(probe, *pictures),
+    }  # fmt: skip
+    print(title, seed, {key: round(value, 3) for key, value in figures.items()}, flush=True)
+    return figures
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--prompts", type=int, default=96, help="prompts of each kind")
+    parser.add_argument("--style", default=STYLE_SET, help="folder of the style's pictures")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each")
+    parser.add_argument("--device", default="cpu", help="job.device of the trainings")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, draw, judge, write."""
+    arguments = parse()
+    out: Path = arguments.out.resolve()
+    torch.set_num_threads(arguments.threads)
+    judge = load_judge(TINY_ROOT / "judge")
+    write_inputs(out, judge, arguments.prompts)
+    probe = turbo_itself(out, judge, arguments.threads)
+    with ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
+        running = {
+            (title, seed): pool.submit(measure, probe, title, seed, arguments)
+            for seed in range(arguments.seeds)
+            for title in VARIANTS
+        }
+        measured = {key: future.result() for key, future in running.items()}
+    results = {title: [measured[title, seed] for seed in range(arguments.seeds)] for title in VARIANTS}
+    forms = {"drift": "{:.1f}", "highest": "{:.1f}", "rate": "{:.2f}", "style": "{:.0%}", "bleed": "{:.0%}"}
+    heading = (
+        f"| {arguments.steps} steps with adapter v2 | drift at the end | highest | rate at the end, of what was set | "
+        "style, with the trigger word | bleed, without it |"
+    )
+    table = seeds_table(heading, forms, results)
+    settings = {key: getattr(arguments, key) for key in ("steps", "seeds", "prompts", "style")}
+    (out / "drift_guard.json").write_text(json.dumps({**settings, "results": results}, indent=2) + "\n")
+    (out / "drift_guard.md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
