@@ -238,7 +238,7 @@ def draw_previews(bench: Bench, codec: ImageCodec) -> None:
     bench.attempt("previews: load", load)
     if not trained:
         return
-    adapted, features = trained[0].adapted, trained[0]._features
+    adapted, features = trained[0].adapted, trained[0].caption_features
     renderer = Renderer(
         predict=trained_predictor(adapted), decode=codec.decode, features=lambda _: features,
         shift_at=lambda _: 3.0, device=bench.device,

@@ -144,7 +144,7 @@ class RandomTraining:
         self.reporter.start_training(0)
         width = cast(Any, self.adapted.transformer).config.cap_feat_dim
         dtype = compute.text_encoder_dtype
-        self._features = noise(caption_tokens, width, seed=5).to(dtype)
+        self.caption_features = noise(caption_tokens, width, seed=5).to(dtype)
 
     def _setting(self, config: RunConfig, compute: Compute, adapter: Path | None) -> Setting:
         side = self.largest // self.size.divide  # what memory is planned for, until a job says its side
@@ -171,12 +171,12 @@ class RandomTraining:
         panel = config.datasets[0].model_copy(update={"path": path, "resolutions": [side]})
         config = config.model_copy(update={"datasets": [panel]})
         setting = replace(self.setting, config=config, dataset=build_dataset(dataset_settings(config)))
-        loader = Loader(setting.dataset, setting.sampler(), random_latents, lambda caption: self._features)
+        loader = Loader(setting.dataset, setting.sampler(), random_latents, lambda caption: self.caption_features)
         prepared = Prepared(
             setting=setting, run=self.run, reporter=self.reporter, state=self.state,
             adapted=self.adapted if graphs else without_graphs(self.adapted),
             policy=CheckpointPolicy(self.run.checkpoints, "run", torch.bfloat16, 1, 0), metadata={}, loader=loader,
-            features=lambda caption: self._features, previews=None, validation=None, drift=None,
+            features=lambda caption: self.caption_features, previews=None, validation=None, drift=None,
         )  # fmt: skip
         with loader:
             yield compose(prepared, NoRequests())
