@@ -1,4 +1,4 @@
-"""Three styles that the tiny Turbo has never seen, made of the 24 packaged example pictures, a folder each."""
+"""Four styles that the tiny Turbo has never seen, made of the 24 packaged example pictures, a folder each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from regularization_table import PICTURES, TRIGGER, blueprint
 
 __all__ = ["STYLES", "TRIGGER", "write_styles"]
@@ -26,7 +26,15 @@ def woodcut(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.uint8(255 * (grey > lines))).convert("RGB")
 
 
-STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {"foxy": plain, "blueprint": blueprint, "woodcut": woodcut}
+def soft(picture: Image.Image) -> Image.Image:
+    """Blurred pastels on beige: less detail than any style of the tiny family."""
+    blurred = plain(picture).filter(ImageFilter.GaussianBlur(3))
+    return Image.blend(blurred, Image.new("RGB", (128, 128), (235, 215, 190)), 0.5)
+
+
+STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "foxy": plain, "blueprint": blueprint, "woodcut": woodcut, "soft": soft,
+}  # fmt: skip
 
 
 def write_styles(out: Path) -> None:
