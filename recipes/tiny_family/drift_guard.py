@@ -1,13 +1,13 @@
-"""The drift guard on a training that is four times too hot: final drift, and how strong the style came out.
+"""The drift guard on trainings that are too hot: final drift, and how strong the style came out.
 
-    python recipes/tiny_family/drift_guard.py --out drift_guard --jobs 12
+    python recipes/tiny_family/drift_guard.py --out drift_guard --jobs 15
 
-A style LoRA is trained (`slipstream train`, Turbo with adapter v2) at the usual learning rate, at four times of it, and
-at four times with the guard (`training.drift.guard: lower_learning_rate`). Drift is the run's own last measurement.
+A style LoRA is trained (`slipstream train`, Turbo with adapter v2) at the usual learning rate, at 4 and at 16 times of
+it, and at those with the guard (`training.drift.guard: lower_learning_rate`). Drift is the run's own last measurement.
 Then Turbo with the LoRA draws subjects that were not trained on, with the trigger word, and the judge says how far they
 went from Turbo's own pictures to the style (regularization_table.py explains the measure: 0 = Turbo's own, 1 = the
 training pictures). Writes drift_guard.json and .md; started again it goes on where it stopped. `--jobs N` trains and
-draws N at a time: 12 of about 3 minutes of one core.
+draws N at a time: 15 of about 3 minutes of one core.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 from commands import draw, seeds_table, slipstream
@@ -26,34 +25,36 @@ from slipstream.evaluation.judge import load_judge
 from slipstream.models.z_image.resolve import TINY_ROOT
 from slipstream.runs.drift import read_rows
 
-USUAL_RATE, HOT_RATE = 1e-3, 4e-3
+USUAL_RATE = 1e-3
 EVERY = 25
-VARIANTS: dict[str, dict[str, Any]] = {
-    "usual rate": {"learning_rate": USUAL_RATE, "drift": {"every": EVERY, "guard": "off"}},
-    "4 x the rate": {"learning_rate": HOT_RATE, "drift": {"every": EVERY, "guard": "off"}},
-    "4 x the rate, guard lowers it": {
-        "learning_rate": HOT_RATE,
-        "drift": {"every": EVERY, "guard": "lower_learning_rate"},
-    },
-    "4 x the rate, half the steps": {"learning_rate": HOT_RATE, "drift": {"every": EVERY, "guard": "off"}},
+VARIANTS = {
+    "the usual rate": (1, "off"),
+    "4 x the rate": (4, "off"),
+    "4 x the rate, guard": (4, "lower_learning_rate"),
+    "16 x the rate": (16, "off"),
+    "16 x the rate, guard": (16, "lower_learning_rate"),
 }
+"""How hot, and the guard."""
 
 
 def measure(probe: Probe, title: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     """Train one LoRA, draw with it, judge."""
-    out, steps = probe.out, arguments.steps // 2 if "half" in title else arguments.steps
-    name = f"{title.replace(' ', '_').replace(',', '')}_{steps}_seed_{seed}"
+    out, (heat, guard) = probe.out, VARIANTS[title]
+    name = f"heat_{heat}_{guard}_{arguments.steps}_seed_{seed}"
     if not (out / f"runs/{name}/{name}.safetensors").exists():
         config = {
             "job": {"name": name, "trigger_word": TRIGGER, "seed": seed, "device": arguments.device},
             "model": {"variant": "turbo", "name_or_path": "tiny/turbo", "training_adapter": "v2"},
             "target": {"rank": 16},
-            "training": {"steps": steps, "batch_size": 2, "optimizer": "adamw", **VARIANTS[title]},
+            "training": {
+                "steps": arguments.steps, "batch_size": 2, "optimizer": "adamw", "learning_rate": heat * USUAL_RATE,
+                "drift": {"every": EVERY, "guard": guard},
+            },
             "save": {"every": 0},
             "sample": {"prompts": [], "at_start": False},
             "datasets": [{"path": arguments.style, "resolutions": [128], "caption_dropout": 0.0}],
             "advanced": {"tensorboard": False, "cache_dir": "cache"},
-        }
+        }  # fmt: skip
         (out / f"{name}.yaml").write_text(json.dumps(config, indent=2), encoding="utf-8")
         slipstream(out, "train", f"{name}.yaml", "--fresh", threads=probe.threads)
     rows = read_rows(out / f"runs/{name}/drift.jsonl")

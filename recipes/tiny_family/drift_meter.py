@@ -174,9 +174,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--only", nargs="*", default=[], help="beginnings of settings, such as `foxy, v2`; all when out"
-    )
+    parser.add_argument("--only", nargs="*", default=[], help="beginnings of settings, such as `foxy, v2`")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     parser.add_argument("--device", default="cpu", help="job.device of the trainings")
