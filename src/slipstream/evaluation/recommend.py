@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from slipstream.runs.drift import RED, YELLOW
 from slipstream.runs.ranking import Figures
 
 CLOSE = 0.01
 """Scores that differ by less are taken for equal."""
-YELLOW_DRIFT, RED_DRIFT = 45.0, 55.0
-"""Where the light changes: `evaluation.drift`'s limits, which a test compares (that module needs torch)."""
+YELLOW_DRIFT, RED_DRIFT = YELLOW, RED
+"""Where the light changes."""
 YELLOW_PRICE, RED_PRICE, PRICE_BEYOND = 0.05, 0.15, 0.03
 """What drift costs where the light turns yellow, where it turns red, and each point beyond."""
 LEAK_PRICE = 0.1

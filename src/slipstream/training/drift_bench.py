@@ -59,12 +59,12 @@ class Asked:
 
     def base_work(self) -> int:
         """Predictions to make without a LoRA."""
-        return len(self.probes.prompts) * USUAL_STEPS + sum(map(work_of, self.of_base()))
+        return len(self.probes.prompts) * (USUAL_STEPS + len(LEVELS)) + sum(map(work_of, self.of_base()))
 
     def lora_work(self, *, with_cells: bool) -> int:
         """Predictions to make for a LoRA."""
         more = [one for cell in self.cells for one in self.at(*cell)] if with_cells else []
-        probes = len(self.probes.prompts) * (USUAL_STEPS + len(LOWER_WEIGHTS))
+        probes = len(self.probes.prompts) * (USUAL_STEPS + len(LEVELS) * (1 + len(LOWER_WEIGHTS)))
         return probes + sum(map(work_of, (*self.of_base(), *more)))
 
     def of_base(self) -> tuple[Picture, ...]:
@@ -97,11 +97,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Bench:
-    """The base's own pictures and trajectories, which LoRAs are compared with."""
+    """The base's own pictures and walks, which LoRAs are compared with: the drift meter's, for the score, and all eight
+    steps."""
 
     model: DrawingModel
     asked: Asked
     probes: tuple[Probe, ...]
+    eight: tuple[Probe, ...]
     usual: Drawn
     many: Drawn | None
     work: Callable[[int], None]
@@ -132,14 +134,17 @@ def lay_bench(model: DrawingModel, asked: Asked, told: Told, work: Callable[[int
     renderer = model.renderer()
     cells = asked.probes.side // renderer.latent_downscale
     sigmas = euler_sigmas(USUAL_STEPS, renderer.shift_at((cells // 2) ** 2))[:-1]
-    probes = lay_probes(
-        renderer.predict, renderer.text, renderer.shift_at, asked.probes.prompts, (LATENT_CHANNELS, cells, cells),
-        renderer.device, sigmas.tolist(), first_seed=asked.probes.first_seed,
+    probes, eight = (
+        lay_probes(
+            renderer.predict, renderer.text, renderer.shift_at, asked.probes.prompts, (LATENT_CHANNELS, cells, cells),
+            renderer.device, levels, first_seed=asked.probes.first_seed,
+        )
+        for levels in (LEVELS, sigmas.tolist())
     )  # fmt: skip
-    work(len(probes) * USUAL_STEPS)
+    work(len(probes) * (USUAL_STEPS + len(LEVELS)))
     usual = _draw(model, asked.pictures, work)
     many = _draw(model, asked.at(MANY_STEPS, 0.0), work) if asked.few else None
-    return Bench(model, asked, probes, usual, many, work)
+    return Bench(model, asked, probes, eight, usual, many, work)
 
 
 def measure(
@@ -151,8 +156,7 @@ def measure(
         AdapterError: the file cannot be read or does not fit.
     """
     asked = bench.asked
-    change, score_at = _meter(bench, lora, told)
-    score = drift_score(_scored(change))
+    score, change, score_at = _meter(bench, lora, told)
     usual = _draw(bench.model, asked.pictures, bench.work)
     many = _draw(bench.model, asked.at(MANY_STEPS, 0.0), bench.work) if asked.few else None
     drawn = {(one.steps, _guidance(one)): usual for one in asked.pictures[:1]}
@@ -182,40 +186,25 @@ def _guidance(picture: Picture) -> float:
     return picture.guidance_scale if picture.uses_guidance else 0.0
 
 
-def _meter(bench: Bench, lora: LoraUse, told: Told) -> tuple[dict[float, LevelChange], dict[str, float]]:
-    """What the LoRA changes by noise level, and its score at lower weights; leaves it attached at its own weight."""
-    few = tuple(_at_scored_levels(probe) for probe in bench.probes)
+def _meter(bench: Bench, lora: LoraUse, told: Told) -> tuple[float, dict[float, LevelChange], dict[str, float]]:
+    """The score, what the LoRA changes at each of the eight steps, and its score at lower weights; leaves it attached
+    at its own weight."""
     bench.model.use([lora], told)
-    change = _changes(bench, bench.probes)
-    bench.work(len(bench.probes) * USUAL_STEPS)
+    score, change = drift_score(_changes(bench, bench.probes)), _changes(bench, bench.eight)
+    bench.work(len(bench.probes) * (USUAL_STEPS + len(LEVELS)))
     score_at = {}
     for share in LOWER_WEIGHTS:
         weight = round(lora.strength * share, 3)
         bench.model.use([replace(lora, strength=weight)], _NOBODY)
-        score_at[f"{weight:g}"] = drift_score(_changes(bench, few))
-        bench.work(len(few))
+        score_at[f"{weight:g}"] = drift_score(_changes(bench, bench.probes))
+        bench.work(len(bench.probes) * len(LEVELS))
     bench.model.use([lora], _NOBODY)
-    return change, score_at
+    return score, change, score_at
 
 
 def _changes(bench: Bench, probes: Sequence[Probe]) -> dict[float, LevelChange]:
     renderer = bench.model.renderer()
     return velocity_change(renderer.predict, renderer.text, probes)
-
-
-def _scored(change: dict[float, LevelChange]) -> dict[float, LevelChange]:
-    """The levels that the drift meter measures, so that scores are its own."""
-    nearest = {min(change, key=lambda sigma: abs(sigma - level)) for level in LEVELS}
-    return {sigma: change[sigma] for sigma in nearest}
-
-
-def _at_scored_levels(probe: Probe) -> Probe:
-    """The probe at the level of the score alone."""
-    place = min(range(len(probe.sigmas)), key=lambda index: abs(probe.sigmas[index] - LEVELS[0]))
-    return replace(
-        probe, sigmas=(probe.sigmas[place],), states=probe.states[place : place + 1],
-        velocities=probe.velocities[place : place + 1],
-    )  # fmt: skip
 
 
 def _draw(model: DrawingModel, pictures: Sequence[Picture], work: Callable[[int], None]) -> Drawn:
