@@ -74,9 +74,8 @@ def _watching() -> Iterator[Watch]:
 
 def _table(rows: Sequence[Figures], by: str, chosen: float, *, has_same: bool) -> Table:
     leaks = ("leak", "leak else") if has_same else ("leak else",)
-    table = Table(
-        by, "strength", "taught", "drift", *leaks, "diverse", "copies", "price", "score", box=SIMPLE, pad_edge=False
-    )
+    heads = (by, "strength", "taught", "drift", *leaks, "diverse", "copies", "price", "score")
+    table = Table(*heads, box=SIMPLE, pad_edge=False, collapse_padding=True)
     for column in table.columns:
         column.justify, column.no_wrap, column.min_width = "right", True, len(str(column.header))
     for row in rows:
