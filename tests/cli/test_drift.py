@@ -62,7 +62,7 @@ def test_the_whole_test_of_a_file(tiny, tmp_path: Path, monkeypatch: pytest.Monk
     assert newest.few_to_many is not None
     assert [(cell.steps, cell.guidance_scale) for cell in newest.cells] == [(4, 0), (4, 2), (8, 0), (8, 2), (30, 0)]
     usual = next(cell for cell in newest.cells if (cell.steps, cell.guidance_scale) == (8, 0))
-    assert (usual.gain, usual.distance) == (0, pytest.approx(newest.distance))
+    assert (usual.gain, usual.distance) == (0, pytest.approx(newest.distance, rel=0.02))
     assert any("trigger word 'felt'" in note for note in found.notes)
     assert json.loads((tmp_path / "out/drift.json").read_text())["verdict"] == found.verdict
     page = (tmp_path / "out/drift.html").read_text()

@@ -16,12 +16,13 @@ LEAST_DISTANCE = 0.01
 
 @dataclass(frozen=True)
 class Cell:
-    """Pictures with a LoRA at other steps or CFG, compared with the base's own at 8 steps without guidance.
+    """Pictures with a LoRA at other steps or CFG, compared with the base's own without guidance.
 
     Attributes:
         steps: denoising steps.
         guidance_scale: CFG, 0 = none.
-        distance: mean distance to the base's picture of the same prompt and seed (0 = the same picture).
+        distance: mean distance to the base's picture of the same prompt and seed (0 = the same picture), the one with 8
+            or the one with 30 steps, whichever is nearer.
         gain: share by which that distance is shorter than with 8 steps and no guidance (of `LEAST_DISTANCE` where that
             is less); negative where longer.
         gain_error: standard error of `gain` over pictures, pair by pair.

@@ -177,7 +177,7 @@ def measure(
         sharpness=relative_sharpness(usual.images, bench.usual.images),
         fine_detail=relative_fine_detail(usual.power, bench.usual.power),
         spectrum=tuple((usual.power.mean(0) / bench.usual.power.mean(0).clamp(min=1e-12)).tolist()),
-        cells=_cells(bench.usual, drawn) if with_cells else (),
+        cells=_cells(bench, drawn) if with_cells else (),
     )
     return Measured(drift, {cell: one.pictures for cell, one in drawn.items()})
 
@@ -227,19 +227,28 @@ def _mean_distance(a: Drawn, b: Drawn) -> float:
     return float(paired_distance(a.features, b.features).mean())
 
 
-def _cells(base: Drawn, drawn: dict[tuple[int, float], Drawn]) -> tuple[Cell, ...]:
+def _to_nearest(bench: Bench, drawn: Drawn) -> Tensor:
+    """Distance of every picture to the nearer of the base's own with few and with many steps (N,): which of them a
+    LoRA's picture is like is no matter of quality."""
+    to_usual_N = paired_distance(bench.usual.features, drawn.features)
+    if bench.many is None:
+        return to_usual_N
+    return torch.minimum(to_usual_N, paired_distance(bench.many.features, drawn.features))
+
+
+def _cells(bench: Bench, drawn: dict[tuple[int, float], Drawn]) -> tuple[Cell, ...]:
     """The test with other steps and CFG, compared pair by pair with the usual ones."""
-    usual_N = paired_distance(base.features, drawn[USUAL_STEPS, 0.0].features)
+    usual_N = _to_nearest(bench, drawn[USUAL_STEPS, 0.0])
     whole = max(float(usual_N.mean()), LEAST_DISTANCE)
     found = []
     for steps, guidance_scale in sorted(drawn):
         one = drawn[steps, guidance_scale]
-        distance_N = paired_distance(base.features, one.features)
+        distance_N = _to_nearest(bench, one)
         nearer_N = (usual_N - distance_N) / whole
         found.append(
             Cell(
                 steps, guidance_scale, float(distance_N.mean()), float(nearer_N.mean()),
-                float(nearer_N.std()) / len(nearer_N) ** 0.5, relative_sharpness(one.images, base.images),
+                float(nearer_N.std()) / len(nearer_N) ** 0.5, relative_sharpness(one.images, bench.usual.images),
             )
         )  # fmt: skip
     return tuple(found)
