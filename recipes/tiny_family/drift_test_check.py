@@ -78,9 +78,27 @@ def figures(reference: Reference, images: Tensor) -> dict[str, float]:
 
 
 def rank_agreement(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's correlation (no ties expected)."""
-    ranks = [torch.tensor(values, dtype=torch.float64).argsort().argsort().double() for values in (a, b)]
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
+    """Spearman's correlation; equal values share the mean of their ranks."""
+    return float(torch.corrcoef(torch.stack([ranks(a), ranks(b)]))[0, 1])
+
+
+def ranks(values: Sequence[float]) -> Tensor:
+    """The place of every value among all."""
+    column = torch.tensor(values, dtype=torch.float64)
+    below = (column[None] < column[:, None]).sum(1)
+    equal = (column[None] == column[:, None]).sum(1)
+    return below + (equal + 1) / 2
+
+
+def every_cell(reference: Reference, prompts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Figures by steps and CFG of what the model draws now."""
+    return {
+        f"{steps} steps, " + (f"CFG {guidance:g}" if guidance else "no CFG"): figures(
+            reference, draw(reference.model, prompts, steps, guidance)
+        )
+        for guidance in GUIDANCE
+        for steps in STEPS
+    }
 
 
 def main() -> None:
@@ -97,17 +115,11 @@ def main() -> None:
     model.use([], told)
     own = draw(model, prompts, 8, 0.0)
     reference = Reference(model, judge, labels, own, encoder_features(model.codec.vae, own))
-    results = {"Turbo without LoRA": {"8 steps, no CFG": figures(reference, own)}}
+    results = {"Turbo without LoRA": every_cell(reference, prompts)}
     for text in arguments.loras:
         name, _, path = text.partition("=")
         model.use([LoraUse(parse_lora(path).path)], told)
-        results[name] = {
-            f"{steps} steps, " + (f"CFG {guidance:g}" if guidance else "no CFG"): figures(
-                reference, draw(model, prompts, steps, guidance)
-            )
-            for guidance in GUIDANCE
-            for steps in STEPS
-        }
+        results[name] = every_cell(reference, prompts)
         print(name, results[name]["8 steps, no CFG"], flush=True)
     rows = [row for cells in results.values() for row in cells.values()]
     agreement = {
