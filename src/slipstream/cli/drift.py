@@ -87,7 +87,7 @@ def _watching() -> Iterator[Watch]:
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("·"), TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         loading, measuring = bar.add_task("load", total=None), bar.add_task("measure", total=None, visible=False)
@@ -128,7 +128,7 @@ def _table(findings: DriftFindings) -> Table:
     few = findings.newest.few_to_many is not None
     sets = findings.newest.set_distance is not None
     headings = ["LoRA", "score", "velocity", "distance", *(["sets"] if sets else [])]
-    table = Table(*headings, *([f"{USUAL_STEPS} vs {MANY_STEPS}"] if few else []), "sharpness", "fine detail")
+    table = Table(*headings, *([f"{USUAL_STEPS} vs {MANY_STEPS}"] if few else []), "sharp", "fine")
     for column in table.columns[1:]:
         column.justify = "right"
     for column in table.columns:
