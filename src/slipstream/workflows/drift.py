@@ -142,7 +142,7 @@ def _base(request: DriftRequest, target: Target) -> tuple[Base, str, list[str]]:
         return target.base, target.variant or variant_of(target.base.model), []
     base = base_called(VARIANTS["turbo"].default_repo)
     named = f" {target.training.base!r}, which is not known here" if target.training.base else " no base"
-    return base, "turbo", [f"the file names{named}: measured on Z-Image Turbo; --base says otherwise"]
+    return base, "turbo", [f"the file names{named}: measured on Z-Image Turbo; `--base` says otherwise"]
 
 
 def _asked(request: DriftRequest, base: Base, variant: str) -> Asked:
@@ -178,14 +178,14 @@ def _about_prompts(request: DriftRequest, target: Target, base: Base, variant: s
     word = target.training.trigger_word
     if word and any(word.lower() in prompt.lower() for prompt in request.prompts):
         notes.append(f"some prompts hold the trigger word {word!r}: what was learned counts as drift there")
-    if request.prompts:
+    if request.prompts and variant == "turbo":
         notes.append("scores on other prompts than slipstream's own are on another scale: the light is a rough one")
     if variant != "turbo":
         turbo = "tiny/turbo" if is_tiny(base.model) else VARIANTS["turbo"].default_repo
         notes.append(
             f"{base.model} is no few-step model: no light, no comparison of {USUAL_STEPS} with {MANY_STEPS} steps, no "
             "test of steps and CFG. What is measured is how far the LoRA changes unrelated prompts. If it shall be "
-            f"used on Turbo, measure it there: --base {turbo}"
+            f"used on Turbo, measure it there: `--base {turbo}`"
         )
     return notes
 
