@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from slipstream.drawings.request import LoraUse
-from slipstream.evaluation.drift import LEVELS, LevelChange, Probe, drift_score, lay_probes, light, velocity_change
+from slipstream.evaluation.drift import (
+    LEVELS,
+    LevelChange,
+    Probe,
+    detail_energy,
+    drift_score,
+    lay_probes,
+    light,
+    velocity_change,
+)
 from slipstream.evaluation.drift_findings import LEAST_DISTANCE, MANY_STEPS, USUAL_STEPS, Cell, Level, LoraDrift
 from slipstream.evaluation.picture_distance import (
     PictureFeatures,
@@ -29,6 +38,8 @@ from slipstream.training.drawing_model import DrawingModel, Told
 DECODE = 4
 """What decoding and looking at a picture costs, in predictions, for the progress bar."""
 _NOBODY = Told()
+_AT_ONCE = 4
+"""Probes in a batch."""
 LOWER_WEIGHTS = (0.8, 0.7, 0.6)
 """The guide's range for a LoRA that is too strong, as shares of the weight."""
 
@@ -156,7 +167,7 @@ def measure(
         AdapterError: the file cannot be read or does not fit.
     """
     asked = bench.asked
-    score, change, score_at = _meter(bench, lora, told)
+    score, levels, score_at = _meter(bench, lora, told)
     usual = _draw(bench.model, asked.pictures, bench.work)
     many = _draw(bench.model, asked.at(MANY_STEPS, 0.0), bench.work) if asked.few else None
     drawn = {(one.steps, _guidance(one)): usual for one in asked.pictures[:1]}
@@ -169,7 +180,7 @@ def measure(
         step=step,
         score=score,
         light=light(score) if asked.few else None,
-        levels=tuple(Level(sigma, change[sigma].velocity, change[sigma].detail) for sigma in sorted(change)[::-1]),
+        levels=levels,
         score_at=score_at,
         distance=_mean_distance(bench.usual, usual),
         set_distance=set_distance(bench.usual.features, usual.features) if asked.with_sets else None,
@@ -186,25 +197,52 @@ def _guidance(picture: Picture) -> float:
     return picture.guidance_scale if picture.uses_guidance else 0.0
 
 
-def _meter(bench: Bench, lora: LoraUse, told: Told) -> tuple[float, dict[float, LevelChange], dict[str, float]]:
-    """The score, what the LoRA changes at each of the eight steps, and its score at lower weights; leaves it attached
-    at its own weight."""
+def _meter(bench: Bench, lora: LoraUse, told: Told) -> tuple[float, tuple[Level, ...], dict[str, float]]:
+    """The score, what the LoRA changes along Turbo's eight steps, and its score at lower weights; leaves it attached at
+    its own weight."""
     bench.model.use([lora], told)
-    score, change = drift_score(_changes(bench, bench.probes)), _changes(bench, bench.eight)
+    score, levels = drift_score(_changes(bench)), _along(bench)
     bench.work(len(bench.probes) * (USUAL_STEPS + len(LEVELS)))
     score_at = {}
     for share in LOWER_WEIGHTS:
         weight = round(lora.strength * share, 3)
         bench.model.use([replace(lora, strength=weight)], _NOBODY)
-        score_at[f"{weight:g}"] = drift_score(_changes(bench, bench.probes))
+        score_at[f"{weight:g}"] = drift_score(_changes(bench))
         bench.work(len(bench.probes) * len(LEVELS))
     bench.model.use([lora], _NOBODY)
-    return score, change, score_at
+    return score, levels, score_at
 
 
-def _changes(bench: Bench, probes: Sequence[Probe]) -> dict[float, LevelChange]:
+def _changes(bench: Bench) -> dict[float, LevelChange]:
     renderer = bench.model.renderer()
-    return velocity_change(renderer.predict, renderer.text, probes)
+    return velocity_change(renderer.predict, renderer.text, bench.probes)
+
+
+def _along(bench: Bench) -> tuple[Level, ...]:
+    """What the LoRA changes at the states of the base's own eight steps, the mean over probes: the velocity there, and
+    the amplitude of the detail in the guess of the clean latents."""
+    sigmas = bench.eight[0].sigmas
+    parts = [bench.eight[start : start + _AT_ONCE] for start in range(0, len(bench.eight), _AT_ONCE)]
+    levels = []
+    for step, sigma in enumerate(sigmas):
+        moved, kept = (
+            torch.cat(found).mean() for found in zip(*(_moved(bench, part, step) for part in parts), strict=True)
+        )
+        levels.append(Level(round(sigma, 3), float(moved), float(kept.exp())))
+    return tuple(levels)
+
+
+@torch.no_grad()
+def _moved(bench: Bench, probes: Sequence[Probe], step: int) -> tuple[Tensor, Tensor]:
+    """Relative change of the velocity and logarithm of the detail that is kept at a step, both (B,)."""
+    renderer, sigma = bench.model.renderer(), probes[0].sigmas[step]
+    states = torch.stack([probe.states[step] for probe in probes])
+    own = torch.stack([probe.velocities[step] for probe in probes])
+    sigma_B = torch.full((len(probes),), sigma, device=states.device)
+    velocity = renderer.predict(states, sigma_B, [renderer.text(probe.prompt) for probe in probes]).float()
+    moved = (velocity - own).flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1)
+    kept = detail_energy(states - sigma * velocity) / detail_energy(states - sigma * own)
+    return moved, kept.log() / 2
 
 
 def _draw(model: DrawingModel, pictures: Sequence[Picture], work: Callable[[int], None]) -> Drawn:
