@@ -253,6 +253,39 @@ def drift(
 
 
 @app.command()
+def preserve(
+    lora: Annotated[Path, typer.Argument(help="A finished run's folder, or a LoRA file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The new file.", show_default="NAME_preserved.safetensors beside it")
+    ] = None,
+    prompts_file: Annotated[
+        Path | None,
+        typer.Option(help="Prompts that ask for what was trained.", show_default="captions of the run's pictures"),
+    ] = None,
+    unrelated_file: Annotated[
+        Path | None, typer.Option(help="Prompts that shall stay as they are.", show_default="packaged ones")
+    ] = None,
+    amount: Annotated[
+        float, typer.Option(min=0.0, max=1000.0, help="How much it turns away from unrelated prompts.")
+    ] = 1.0,
+    weight: Annotated[
+        float, typer.Option(min=0.1, max=10.0, help="Factor on the LoRA afterwards, which is weaker by then.")
+    ] = 1.0,
+    model: Annotated[str | None, typer.Option(help="The base.", show_default="what the LoRA was trained on")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Write a LoRA anew that leaves unrelated prompts alone: no training, a few hundred predictions."""
+    from slipstream.cli.preserve import preserve_command, prompts_in
+    from slipstream.workflows.preserve import PreserveRequest
+
+    request = PreserveRequest(
+        lora, out, prompts_in(prompts_file), prompts_in(unrelated_file), model, amount, weight, device
+    )
+    preserve_command(request, as_json=as_json)
+
+
+@app.command()
 def caption(
     dataset: Annotated[Path, typer.Argument(help="A folder of pictures.", show_default=False)],
     model: Annotated[

@@ -37,6 +37,45 @@ _MORE_TINY_PROMPTS = (
     "a noto emoji of crown",
     "a glossy emoji of cactus",
 )
+_REAL_HELD = (
+    "a portrait of an elderly woman in a red scarf, soft window light",
+    "a young woman laughing in a park, candid photograph",
+    "a boy blowing soap bubbles in a garden",
+    "a chef in a white jacket in a busy kitchen",
+    "a ginger cat asleep on a windowsill",
+    "a golden retriever running through shallow water",
+    "an owl on a mossy branch at dawn",
+    "a close-up of a bee on a sunflower",
+    "a narrow street in an old town after rain, reflections of lamps",
+    "a modern glass office tower against a clear sky",
+    "a wooden cabin beside a frozen lake",
+    "a cosy living room with a green sofa and many plants",
+    "mountains and a river valley in autumn, aerial view",
+    "a desert road under a sky full of stars",
+    "a plate of grilled salmon with asparagus",
+    "a vintage blue car parked beside a palm tree",
+    "a steam train crossing a stone bridge",
+    "a pile of old leather suitcases",
+    "a watercolour painting of a harbour with small boats",
+    "an oil painting of a bowl of pears",
+    "a pencil drawing of an oak tree",
+    "a flat vector illustration of a rocket",
+    "a 3D render of a small robot watering flowers",
+    "a poster with the word MUSIC in bold red letters",
+)
+_TINY_HELD_STYLES = ("noto", "blob", "twemoji", "flat", "glossy", "classic")
+_TINY_HELD_FORMS = (
+    "a {style} emoji of {subject}",
+    "{subject}, {style} style",
+    "a picture of {subject} in {style} style",
+)
+_TINY_HELD_SUBJECTS = (
+    "anchor", "ambulance", "american football", "amphora", "balloon", "banana", "wolf", "wastebasket", "books",
+    "bug", "camel", "candle", "cloud", "cow", "volcano", "drum", "elephant", "fire", "dolphin", "gem stone",
+    "violin", "hammer", "house", "ice cream", "lemon", "locomotive", "mouse face", "palm tree", "newspaper", "pear",
+    "pencil", "penguin", "pizza", "police car", "fire engine", "rose", "scissors", "snail", "soccer ball", "star",
+    "cherries", "sunflower", "telephone", "tiger", "tractor", "trophy", "backpack", "shark",
+)  # fmt: skip
 _REAL_SIDE, _TINY_SIDE = 512, 128
 
 
@@ -69,3 +108,20 @@ def pictured_prompts(*, is_tiny: bool, own: Sequence[str] = ()) -> tuple[str, ..
     if own:
         return tuple(own)
     return (*_TINY_PROMPTS, *_MORE_TINY_PROMPTS) if is_tiny else (*_REAL_PROMPTS, *_MORE_REAL_PROMPTS)
+
+
+def prompts_to_hold(*, is_tiny: bool, own: Sequence[str] = ()) -> tuple[str, ...]:
+    """Prompts on which a training holds Turbo as it is: others than those that drift is measured on, and as varied as
+    what a model is used for. The user's own, else those of the tiny family or of real models."""
+    if own:
+        return tuple(own)
+    return _tiny_held() if is_tiny else _REAL_HELD
+
+
+def _tiny_held() -> tuple[str, ...]:
+    """Subjects, styles and forms in turn."""
+    forms, styles = _TINY_HELD_FORMS, _TINY_HELD_STYLES
+    return tuple(
+        forms[number % len(forms)].format(style=styles[number // len(forms) % len(styles)], subject=subject)
+        for number, subject in enumerate(_TINY_HELD_SUBJECTS)
+    )
