@@ -42,7 +42,7 @@ def prompts(tmp_path):
 
 
 def test_a_preserved_lora_is_a_file_of_its_own_that_does_less_on_unrelated_prompts(lora, prompts, monkeypatch):
-    monkeypatch.setattr(bench, "_MOST_BYTES", 2**21)  # several groups
+    monkeypatch.setattr(bench, "_MOST_BYTES", 2**23)  # several groups
     asked, others = map(str, prompts)
     before = lora.read_bytes()
     done = CliRunner().invoke(
