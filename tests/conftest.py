@@ -1,5 +1,4 @@
-"""Shared fixtures: the packaged tiny model, read once; a cache folder of the test's own; the number of
-torch's threads."""
+"""Shared fixtures: the packaged tiny model, read once; a cache folder of the test's own; two torch threads."""
 
 from __future__ import annotations
 
@@ -15,8 +14,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-if "PYTEST_XDIST_WORKER" in os.environ:  # several at once: each, and what it starts, computes on one core
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -30,8 +27,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _threads() -> None:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+def _two_threads() -> None:
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True)

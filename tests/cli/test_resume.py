@@ -26,7 +26,7 @@ def test_a_finished_run_says_how_to_go_on(finished, capsys, monkeypatch):
 
 
 def test_more_steps_are_written_into_the_run_and_trained(finished, monkeypatch):
-    monkeypatch.setattr(door, "_work", lambda run: 7)
+    monkeypatch.setattr(door, "_work", lambda run, device: 7)
     assert door.resume_command(finished.path, ["training.steps=3000"]) == 7
     assert load_config(finished.config).training.steps == 3000
 

@@ -86,4 +86,4 @@ def test_it_keeps_the_model_draws_what_sample_draws_and_loses_nothing_when_kille
 
     assert files(first, 0, 1) == sampled(tmp_path / "felt", LoraUse(felt, 0.8), prompts=("a fox", "a fox"))
     assert files(second, 1) == sampled(tmp_path / "two", LoraUse(wide), LoraUse(felt, -0.5))
-    assert files(waits, 0) == files(again, 0) == files(first, 0)
+    assert files(waits, 0) == files(again, 0) == sampled(tmp_path / "alone", LoraUse(felt, 0.8))
