@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,10 @@ def test_the_tiny_family_is_under_40_mb():
     files = files_in(TINY)
     assert len([path for path in files if path.suffix == ".safetensors"]) == 8
     assert sum(path.stat().st_size for path in files) <= 40_000_000
+
+
+def test_every_module_of_tests_has_a_name_of_its_own():
+    """pytest imports them by name alone: of two that share one the second is refused, in a run of the whole suite."""
+    tests = ROOT / "tests"
+    names = Counter(path.name for path in tests.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
