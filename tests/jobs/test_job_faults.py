@@ -19,7 +19,7 @@ import psutil
 import pytest
 from fake_worker import saved_step
 from studios import Studios, studios_in
-from supervisors import Nursery
+from supervisors import RHYTHM, Nursery
 from visitor import DEVICES, Visitor
 from witness import Line, overlaps, read_witness
 
@@ -83,9 +83,9 @@ class Trial:
     def round(self, number: int) -> None:
         """Have one or two supervisors, let them work for a moment, kill. Now and then one only stands still, longer
         than a lease, and then goes on as if nothing had been."""
-        for pid in self.stalled:
-            self.signal([pid], signal.SIGCONT)
-        self.stalled.clear()
+        self.wake()
+        self.studios.start()
+        self.check_truth()
         while len(self.alive) < 1 + (number % 3 == 0):
             self.alive.append(self.nursery.start())
         time.sleep(self.dice.uniform(0.02, 0.6))
@@ -104,8 +104,14 @@ class Trial:
             self.alive.clear()
         if "worker" in victims:
             self.kill(self.workers())
-        self.studios.start()
-        self.check_truth()
+
+    def wake(self) -> None:
+        """Let those go on that stood still, after more than a lease. They may have stood in the middle of a change, and
+        hold up everybody: what is asked in that time would wait."""
+        if self.stalled:
+            time.sleep(1.2 * RHYTHM.lease)
+        self.signal(self.stalled, signal.SIGCONT)
+        self.stalled.clear()
 
     def check_truth(self) -> None:
         """The API tells what the database holds, and what it promised is there, once."""
@@ -128,6 +134,7 @@ class Trial:
 
     def drain(self) -> tuple[Job, ...]:
         """Let one supervisor bring everything to its end."""
+        self.wake()
         self.studios.start()
         self.visitor.leave()
         assert self.visitor.troubles == []
@@ -151,6 +158,7 @@ def trial(db: Database, database_url: str, tmp_path: Path) -> Iterator[Trial]:
     visitor.come()
     yield made
     try:
+        made.wake()
         studios.start()
         visitor.leave()
     finally:
