@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy import inspect, text
 
 from slipstream.core.errors import JobError
 from slipstream.jobs import store
-from slipstream.jobs.database import Database, open_database
+from slipstream.jobs.database import BUSY_SECONDS, Database, open_database
 from slipstream.jobs.job import ACTIVE, STATES, NewJob
 from slipstream.jobs.migrations.upgrade import HEAD, alembic_config, current
 from slipstream.jobs.models import Base
@@ -49,6 +50,13 @@ def test_a_reader_sees_one_state_whatever_is_committed_meanwhile(db: Database, a
         assert session.execute(text("SELECT version FROM clock")).scalar_one() == before
     assert store.list_jobs(db).total == 2
     assert store.version(db) > before
+
+
+def test_a_database_is_opened_while_somebody_is_in_the_middle_of_a_change(db: Database, database_url: str) -> None:
+    with db.changing():
+        began = time.monotonic()
+        open_database(database_url).close()
+        assert time.monotonic() - began < BUSY_SECONDS / 2
 
 
 def test_the_newest_script_is_the_one_the_code_expects(db: Database) -> None:

@@ -77,15 +77,21 @@ def open_database(url: str | None = None) -> Database:
     parsed = _parsed(url or database_url())
     try:
         engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
-        upgrade(engine)
+        readers = _readers_of(engine)
+        upgrade(engine, readers)
     except DBAPIError as error:
         raise JobError(
             f"the queue's database cannot be opened: {error.orig}", where=_shown(parsed),
             fix="check that the server runs, or the folder's permissions, and SLIPSTREAM_DATABASE.",
         ) from error  # fmt: skip
-    # SQLite reads from one state as it is; PostgreSQL would show each statement what was committed meanwhile
+    return Database(engine, readers)
+
+
+def _readers_of(engine: Engine) -> Engine:
+    """The same database for transactions that only read, each from one state: SQLite does so as it is, PostgreSQL would
+    show each statement what was committed meanwhile."""
     snapshot = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-    return Database(engine, engine.execution_options(**{_READS: True, **snapshot}))
+    return engine.execution_options(**{_READS: True, **snapshot})
 
 
 def _shown(url: URL) -> str:

@@ -18,15 +18,16 @@ _ADVISORY_LOCK = 0x51195712
 """Whoever holds it on PostgreSQL changes tables; any number will do that nobody else uses."""
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, readers: Engine) -> None:
     """Make or change the tables where they are not of the newest form, in one transaction.
 
-    Of several processes at once one does it; the others wait and find it done.
+    Of several processes at once one does it; the others wait and find it done. Where nothing is to be done, `readers`,
+    whose connections take no lock, see it, so that nobody who is in the middle of a change is waited for.
 
     Raises:
         JobError: the tables were made by a newer slipstream.
     """
-    with engine.connect() as connection:
+    with readers.connect() as connection:
         if current(connection) == HEAD:
             return
     with engine.begin() as connection:
