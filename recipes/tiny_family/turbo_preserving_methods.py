@@ -9,7 +9,7 @@ SLOW = (40, 100, 240, 400)
 
 METHODS = {
     "v2": Method(after=((1.0, 1.0), (10.0, 1.0))),
-    "v2, projected": Method(checkpoints=(8, 20, 45, 100), after=((1.0, 1.0), (1.0, 1.5), (3.0, 2.0))),
+    "v2, projected": Method(after=((1.0, 1.0), (1.0, 1.5), (1.0, 2.0), (3.0, 2.0), (0.3, 1.3), (3.0, 3.0))),
     "pull 1": Method(pull=1.0),
     "pull 3": Method(pull=3.0, checkpoints=SLOW),
     "DOP": Method(dop=1.0, checkpoints=SLOW),
