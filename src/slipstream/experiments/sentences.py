@@ -82,8 +82,8 @@ def sentence(comparison: Comparison, measured: MeasureComparison, contrast: Cont
         "higher": f"{said}, more than chance explains.",
         "leans_lower": f"{said}. All agree, but so few pairs can agree by chance.",
         "leans_higher": f"{said}. All agree, but so few pairs can agree by chance.",
-        "undecided": f"The {things} of {first} and {other} do not differ beyond chance: {figures} "
-        f"({pairs.lower} of {pairs.pairs} seeds lower, {pairs.higher} higher).",
+        "undecided": f"The {things} of {first} and {other} do not differ beyond chance: {figures}; "
+        f"{pairs.lower} of {pairs.pairs} seeds lower, {pairs.higher} higher.",
         "different_scale": f"The {things} of {first} and {other} are measured differently, so they are not compared.",
     }
     return texts[contrast.verdict]

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
 from nicegui import ui
 
 from slipstream.core.errors import SlipstreamError
-from slipstream.experiments.comparison import Comparison, Contrast, MeasureComparison
 from slipstream.experiments.experiment import Experiment
-from slipstream.experiments.sentences import plus_minus
 from slipstream.reports.facts import duration
 from slipstream.web.parts.browser import Column, CompareWall, LossChart
 from slipstream.web.parts.cards import card, empty_state
-from slipstream.web.parts.experiment_arms import arm_name, arm_names, colour_of, state_chip, state_counts
-from slipstream.web.parts.experiment_words import figure_text, findings, interval_text, limits, note_text
+from slipstream.web.parts.experiment_arms import arm_names, colour_of, state_chip, state_counts
+from slipstream.web.parts.experiment_tables import arm_table, figure_table
+from slipstream.web.parts.experiment_words import findings, limits, note_text
 from slipstream.web.parts.frame import frame
 from slipstream.web.parts.live import while_visible
 from slipstream.web.parts.notices import told
@@ -144,7 +141,7 @@ class _ExperimentPage:
 
     def _grid(self) -> None:
         arms = self.detail.summary.arms
-        with _table([say("experiments.seed"), *arms], arms_from=1):
+        with arm_table([say("experiments.seed"), *arms], arms_from=1):
             for seed in self.detail.summary.seeds:
                 with ui.element("tr"):
                     with ui.element("th").props('scope="row"'):
@@ -156,7 +153,7 @@ class _ExperimentPage:
     def _differences(self) -> None:
         comparison = self.detail.comparison
         with card(say("experiments.differs"), note=say("experiments.differs_note")):
-            with _table([say("experiments.setting"), *comparison.arms], arms_from=1):
+            with arm_table([say("experiments.setting"), *comparison.arms], arms_from=1):
                 for one in comparison.differences:
                     with ui.element("tr").classes("s-mono"):
                         with ui.element("th").props('scope="row"'):
@@ -165,13 +162,13 @@ class _ExperimentPage:
                             with ui.element("td"):
                                 ui.label(value)
             for note in comparison.pairing.notes:
-                ui.label(note_text(note)).classes("r-advice")
+                ui.label(note_text(note)).classes("x-note")
 
     def _figures(self) -> None:
         comparison = self.detail.comparison
         if comparison.measures:
             with card(say("experiments.figures"), note=say("experiments.figures_note")):
-                _figure_table(comparison)
+                figure_table(comparison)
 
     async def _curves_and_pictures(self) -> None:
         """Charts and pictures of the runs that there are."""
@@ -235,19 +232,6 @@ class _ExperimentPage:
         return sum(look.curves_version for look in looks), sum(look.previews_version for look in looks)
 
 
-def _table(headings: Sequence[str], *, arms_from: int) -> Any:
-    """A table with a column for each arm after some others; rows go into its block."""
-    with ui.element("div").classes("r-table-box").props('tabindex="0"'), ui.element("table").classes("r-table x-table"):
-        with ui.element("thead"), ui.element("tr"):
-            for place, heading in enumerate(headings):
-                with ui.element("th").props('scope="col"'):
-                    if place >= arms_from:
-                        arm_name(place - arms_from, heading)
-                    else:
-                        ui.label(heading)
-        return ui.element("tbody")
-
-
 def _run_cell(one: RunOfExperiment) -> None:
     """A run: its state, how far it is, and the way to its page."""
     with ui.element("div").classes("x-run"):
@@ -264,46 +248,3 @@ def _run_cell(one: RunOfExperiment) -> None:
         ui.label(" · ".join(parts)).classes("s-note")
     if one.state == "failed":
         ui.label(one.message.partition("\n")[0]).classes("r-job-message")
-
-
-def _figure_table(comparison: Comparison) -> None:
-    first, others = comparison.arms[0], comparison.arms[1:]
-    style = "r-table x-table x-figures"
-    with ui.element("div").classes("r-table-box").props('tabindex="0"'), ui.element("table").classes(style):
-        with ui.element("thead"), ui.element("tr"):
-            with ui.element("th").props('scope="col"'):
-                ui.label(say("experiments.mean"))
-            for number, label in enumerate(comparison.arms):
-                with ui.element("th").props('scope="col"'):
-                    arm_name(number, label)
-            for label in others:
-                with ui.element("th").props('scope="col"'):
-                    ui.label(say("experiments.minus", other=label, first=first))
-        with ui.element("tbody"):
-            for one in comparison.measures:
-                _figure_row(one, comparison.arms)
-
-
-def _figure_row(one: MeasureComparison, arms: Sequence[str]) -> None:
-    """A measure: the mean of each arm, then the differences; on a phone each stands under its own heading."""
-    with ui.element("tr"):
-        with ui.element("th").props('scope="row"'):
-            ui.label(say(f"experiments.measure_{one.measure}"))
-        for arm, values in zip(arms, one.values, strict=True):
-            known = [value for value in values if value is not None]
-            with ui.element("td") as cell:
-                cell.props["data-label"] = arm
-                ui.label(figure_text(fmean(known) if known else None, one.unit))
-        for contrast in one.contrasts:
-            with ui.element("td") as cell:
-                cell.props["data-label"] = say("experiments.minus", other=arms[contrast.arm], first=arms[0])
-                _difference(contrast, one.unit)
-
-
-def _difference(contrast: Contrast, unit: str) -> None:
-    pairs = contrast.pairs
-    if contrast.verdict not in ("different_scale", "same"):
-        ui.label(plus_minus(pairs, unit)).classes("r-strong")
-        signs = say("experiments.signs", lower=pairs.lower, higher=pairs.higher)
-        ui.label(" · ".join(filter(None, (interval_text(pairs), signs)))).classes("s-note")
-    ui.label(say(f"experiments.verdict_{contrast.verdict}")).classes("s-note")

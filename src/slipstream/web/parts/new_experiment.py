@@ -117,4 +117,4 @@ def _summary(planned: Experiment) -> None:
         "s-note"
     )
     for note in pairing(planned).notes:
-        ui.label(note_text(note)).classes("r-advice")
+        ui.label(note_text(note)).classes("x-note")
