@@ -27,12 +27,14 @@ from slipstream.runs.drift import read_rows
 
 USUAL_RATE = 1e-3
 EVERY = 25
+LIMIT = 20.0
+"""A little more than what the usual rate comes to."""
 VARIANTS = {
     "the usual rate": (1, "off"),
     "4 x the rate": (4, "off"),
-    "4 x the rate, guard": (4, "lower_learning_rate"),
+    "4 x the rate, guard from 20": (4, "lower_learning_rate"),
     "16 x the rate": (16, "off"),
-    "16 x the rate, guard": (16, "lower_learning_rate"),
+    "16 x the rate, guard from 20": (16, "lower_learning_rate"),
 }
 """How hot, and the guard."""
 
@@ -48,7 +50,7 @@ def measure(probe: Probe, title: str, seed: int, arguments: argparse.Namespace) 
             "target": {"rank": 16},
             "training": {
                 "steps": arguments.steps, "batch_size": 2, "optimizer": "adamw", "learning_rate": heat * USUAL_RATE,
-                "drift": {"every": EVERY, "guard": guard},
+                "drift": {"every": EVERY, "guard": guard, "limit": LIMIT},
             },
             "save": {"every": 0},
             "sample": {"prompts": [], "at_start": False},

@@ -199,6 +199,12 @@ TRAINING = {
         nonsense="0.0",
         given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.3"),
     ),
+    "training.drift.limit": Effect(
+        "100.0",
+        GUARDED,
+        nonsense="0.0",
+        given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.3"),
+    ),
     "training.text_encoder": Effect("unload", TEXTS, nonsense="drop"),
 }
 MASKED = ("datasets.0.mask.source=folder", "datasets.0.mask.path=MASKS")

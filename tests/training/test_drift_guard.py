@@ -13,9 +13,9 @@ def rows(*scores: float) -> list[dict]:
     return [{"step": 10 * number, "score": score, "light": LIGHTS[score]} for number, score in enumerate(scores)]
 
 
-def after(kind: str, *scores: float, factor: float = 1.0, lowest: float = 0.1):
+def after(kind: str, *scores: float, factor: float = 1.0, lowest: float = 0.1, limit: float | None = None):
     *before, now = rows(*scores)
-    return decide(GuardSettings(kind, lowest), before, now, factor)  # type: ignore[arg-type]
+    return decide(GuardSettings(kind, lowest, limit), before, now, factor)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["off", "warn", "lower_learning_rate", "stop"])
@@ -48,5 +48,14 @@ def test_two_red_measurements_in_a_row_end_a_training_that_is_to_stop():
     assert not after("stop", 60.0, 40.0, 60.0).ends
     ended = after("stop", 20.0, 60.0, 58.0)
     assert ended.ends
-    assert "red in 2 measurements (60, 58)" in (ended.line or "")
+    assert "2 measurements in a row over the limit (60, 58)" in (ended.line or "")
     assert not after("lower_learning_rate", 60.0, 58.0).ends
+
+
+def test_a_limit_of_ones_own_takes_the_place_of_the_light():
+    assert after("lower_learning_rate", 20.0, limit=15.0).rate_factor == 0.5
+    assert after("lower_learning_rate", 40.0, limit=50.0).rate_factor == 1.0
+    assert after("stop", 40.0, 41.0, limit=39.0).ends
+    assert not after("stop", 60.0, 58.0, limit=59.0).ends
+    assert "the limit is passed" in (after("warn", 20.0, limit=15.0).line or "")
+    assert after("warn", 20.0, 20.0, limit=15.0).line is None

@@ -50,3 +50,10 @@ class DriftPanel(BaseModel):
     Formula: rate = learning rate x schedule x max(lowest_rate, 0.5 ^ times lowered).
     Change it when: the run should go on learning at more of its rate (0.25), or the rate was far too high (0.03).
     """
+
+    limit: Annotated[StrictFloat, Field(gt=0, le=100)] | None = None
+    """The score from which the guard acts. Left out it is where the light turns yellow, for `stop` where it turns red.
+
+    Change it when: you know the score that a good run of your kind comes to: a little more than that.
+    Careful: below what learning itself costs (10-25 on the tiny family, with an adapter) it brakes every run.
+    """

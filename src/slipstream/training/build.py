@@ -217,7 +217,7 @@ def drift_stage(
         shift_at=setting.model.load_shift().at,
         unrelated=unrelated,
         device=setting.compute.device,
-        guard=GuardSettings(panel.guard, panel.lowest_rate),
+        guard=GuardSettings(panel.guard, panel.lowest_rate, panel.limit),
     ).limited(previews_at_once(adapted.keeping))
 
 

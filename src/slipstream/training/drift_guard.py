@@ -13,16 +13,24 @@ GuardKind = Literal["off", "warn", "lower_learning_rate", "stop"]
 _FACTOR = 0.5
 _FALLING = 0.9
 """A score below this share of the one before is on its way back: the guard waits."""
-_RED_IN_A_ROW = 2
-"""Red measurements after which `stop` ends the training: one may be a spike."""
+_IN_A_ROW = 2
+"""Measurements after which `stop` ends the training: one may be a spike."""
 
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """`lowest_rate` bounds `lower_learning_rate`: the learning rate never falls below this share of what was set."""
+    """`lowest_rate` bounds `lower_learning_rate`: the learning rate never falls below this share of what was set;
+    `limit` is the score from which the guard acts, None where the light decides."""
 
     kind: GuardKind
     lowest_rate: float
+    limit: float | None = None
+
+    def alarmed(self, row: Row) -> bool:
+        """Whether a measurement is one to act on."""
+        if self.limit is not None:
+            return bool(row["score"] >= self.limit)
+        return row["light"] == "red" if self.kind == "stop" else row["light"] != "green"
 
 
 @dataclass(frozen=True)
@@ -44,19 +52,18 @@ def decide(settings: GuardSettings, before: Sequence[Row], now: Row, rate_factor
         now: holds `score` and `light`.
         rate_factor: of the learning rate.
     """
-    if settings.kind == "off" or now["light"] == "green":
+    if settings.kind == "off":
         return Verdict(rate_factor)
-    if settings.kind == "lower_learning_rate":
+    if settings.kind == "lower_learning_rate" and settings.alarmed(now):
         return _lowered(settings, before, now, rate_factor)
-    if settings.kind == "stop" and now["light"] == "red":
-        recent = [*before, now][-_RED_IN_A_ROW:]
-        if len(recent) == _RED_IN_A_ROW and all(row["light"] == "red" for row in recent):
-            scores = ", ".join(f"{row['score']:.0f}" for row in recent)
-            return Verdict(
-                rate_factor, True, f"training ends here: red in {_RED_IN_A_ROW} measurements ({scores}); to go on "
-                "set training.drift.guard to warn in the run's config.yaml and resume",
-            )  # fmt: skip
-    return Verdict(rate_factor, line=_warning(before, now))
+    recent = [*before, now][-_IN_A_ROW:]
+    if settings.kind == "stop" and len(recent) == _IN_A_ROW and all(map(settings.alarmed, recent)):
+        scores = ", ".join(f"{row['score']:.0f}" for row in recent)
+        return Verdict(
+            rate_factor, True, f"training ends here: {_IN_A_ROW} measurements in a row over the limit ({scores}); to "
+            "go on set training.drift.guard to warn in the run's config.yaml and resume",
+        )  # fmt: skip
+    return Verdict(rate_factor, line=_warning(settings, before, now))
 
 
 def _lowered(settings: GuardSettings, before: Sequence[Row], now: Row, rate_factor: float) -> Verdict:
@@ -68,10 +75,13 @@ def _lowered(settings: GuardSettings, before: Sequence[Row], now: Row, rate_fact
     return Verdict(lower, line=f"learning rate lowered to {lower:.3g} of what was set")
 
 
-def _warning(before: Sequence[Row], now: Row) -> str | None:
-    """Said where the light gets worse."""
+def _warning(settings: GuardSettings, before: Sequence[Row], now: Row) -> str | None:
+    """Said where the light gets worse, or the score passes the limit."""
     order = ("green", "yellow", "red")
-    if before and order.index(before[-1]["light"]) >= order.index(now["light"]):
+    worse = order.index(now["light"]) > (order.index(before[-1]["light"]) if before else 0)
+    passed = settings.limit is not None and settings.alarmed(now) and not (before and settings.alarmed(before[-1]))
+    if not (worse or passed):
         return None
-    means = "Turbo's few steps are worn off" if now["light"] == "red" else "Turbo's few steps begin to wear off"
-    return f"warning: {means}; a lower learning rate, fewer steps, or model.training_adapter v2 keep them"
+    means = {"green": "the limit is passed", "yellow": "Turbo's few steps begin to wear off"}
+    what = means.get(now["light"], "Turbo's few steps are worn off")
+    return f"warning: {what}; a lower learning rate, fewer steps, or model.training_adapter v2 keep them"
