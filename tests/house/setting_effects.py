@@ -132,6 +132,7 @@ STEPS = {"order", "pictures", "captions", "weights of samples", "masks", "noise 
 EXTRA = {"inputs", "noise levels", "texts", "side forwards", "metrics", *LATER}
 """What follows from further forward passes, which begin to matter once the LoRA has moved."""
 PRESERVED = ("training.preservation={kind: class_word, class_word: noto}",)
+HOT, BRAKED = ("training.learning_rate=0.3",), "training.drift={every: 1, limit: 0.5"
 GUARDED = {"rates", "side forwards", "weights"}
 """A rate that falls before the last of three updates, which no loss shows any more."""
 VALIDATED = {"files", "side forwards"}
@@ -188,22 +189,13 @@ TRAINING = {
         "[a noto emoji of owl]", {"side forwards"}, given=("training.drift={every: 2}",), nonsense='[""]'
     ),
     "training.drift.guard": Effect(
-        "lower_learning_rate",
-        GUARDED,
-        given=("training.drift={every: 1}", "training.learning_rate=0.3"),
-        nonsense="brake",
+        "lower_learning_rate", GUARDED, given=(*HOT, f"{BRAKED}, guard: warn}}"), nonsense="no"
     ),
     "training.drift.lowest_rate": Effect(
-        "1.0",
-        GUARDED,
-        nonsense="0.0",
-        given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.3"),
+        "1.0", GUARDED, given=(*HOT, f"{BRAKED}, guard: lower_learning_rate}}"), nonsense="0.0"
     ),
     "training.drift.limit": Effect(
-        "100.0",
-        GUARDED,
-        nonsense="0.0",
-        given=("training.drift={every: 1, guard: lower_learning_rate}", "training.learning_rate=0.3"),
+        "100.0", GUARDED, given=(*HOT, f"{BRAKED}, guard: lower_learning_rate}}"), nonsense="0.0"
     ),
     "training.text_encoder": Effect("unload", TEXTS, nonsense="drop"),
 }
