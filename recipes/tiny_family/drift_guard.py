@@ -19,7 +19,9 @@ from pathlib import Path
 
 import torch
 from commands import draw, seeds_table, slipstream
-from regularization_table import STYLE_SET, TRIGGER, Probe, judged, turbo_itself, write_inputs
+from drift_styles import STYLES
+from PIL import Image
+from regularization_table import PICTURES, STYLE_SET, TRIGGER, Probe, judged, turbo_itself, write_inputs
 
 from slipstream.evaluation.judge import load_judge
 from slipstream.models.z_image.resolve import TINY_ROOT
@@ -54,7 +56,7 @@ def measure(probe: Probe, title: str, seed: int, arguments: argparse.Namespace) 
             },
             "save": {"every": 0},
             "sample": {"prompts": [], "at_start": False},
-            "datasets": [{"path": arguments.style, "resolutions": [128], "caption_dropout": 0.0}],
+            "datasets": [{"path": STYLE_SET, "resolutions": [128], "caption_dropout": 0.0}],
             "advanced": {"tensorboard": False, "cache_dir": "cache"},
         }  # fmt: skip
         (out / f"{name}.yaml").write_text(json.dumps(config, indent=2), encoding="utf-8")
@@ -79,7 +81,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=96, help="prompts of each kind")
-    parser.add_argument("--style", default=STYLE_SET, help="folder of the style's pictures")
+    parser.add_argument("--style", choices=tuple(STYLES), default="foxy")
+    parser.add_argument("--only", nargs="*", help="variants by name; all when left out")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     parser.add_argument("--device", default="cpu", help="job.device of the trainings")
@@ -93,15 +96,18 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     judge = load_judge(TINY_ROOT / "judge")
     write_inputs(out, judge, arguments.prompts)
+    for path in sorted(PICTURES.glob("*.png")):
+        STYLES[arguments.style](Image.open(path)).save(out / STYLE_SET / path.name)
+    chosen = [title for title in VARIANTS if not arguments.only or title in arguments.only]
     probe = turbo_itself(out, judge, arguments.threads)
     with ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
         running = {
             (title, seed): pool.submit(measure, probe, title, seed, arguments)
             for seed in range(arguments.seeds)
-            for title in VARIANTS
+            for title in chosen
         }
         measured = {key: future.result() for key, future in running.items()}
-    results = {title: [measured[title, seed] for seed in range(arguments.seeds)] for title in VARIANTS}
+    results = {title: [measured[title, seed] for seed in range(arguments.seeds)] for title in chosen}
     forms = {"drift": "{:.1f}", "highest": "{:.1f}", "rate": "{:.2f}", "style": "{:.0%}", "bleed": "{:.0%}"}
     heading = (
         f"| {arguments.steps} steps with adapter v2 | drift at the end | highest | rate at the end, of what was set | "
