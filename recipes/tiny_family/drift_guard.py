@@ -30,7 +30,7 @@ from slipstream.runs.drift import read_rows
 USUAL_RATE = 1e-3
 EVERY = 25
 LIMIT = 20.0
-"""A little more than what the usual rate comes to."""
+"""About what the usual rate comes to, so that the guard does all it can."""
 VARIANTS = {
     "the usual rate": (1, "off"),
     "4 x the rate": (4, "off"),
