@@ -58,7 +58,7 @@ class Studios:
     def close(self) -> None:
         """Kill the one that lives, and end."""
         self._pipes()[0].close()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def _answers(self) -> bool:
         try:
@@ -102,18 +102,14 @@ def main() -> None:
     import slipstream.web.pages.all  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    made: list[int] = []
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
             _serve(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-        made.append(child)
         print(child, flush=True)
-    for child in made:
-        try:
-            os.kill(child, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    for own in psutil.Process().children():  # not by number: those of the dead are given away again
+        own.kill()
+    os._exit(0)
 
 
 if __name__ == "__main__":

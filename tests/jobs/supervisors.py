@@ -15,6 +15,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from slipstream.jobs.database import open_database
 from slipstream.jobs.supervisor import Rhythm, Supervisor, supervise
 
@@ -64,18 +66,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d  %(message)s")
     url, devices = sys.argv[1], tuple(sys.argv[2].split(","))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    made: list[int] = []
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
             _supervise(url, devices)
-        made.append(child)
         print(child, flush=True)
-    for child in made:
-        try:
-            os.kill(child, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    for own in psutil.Process().children():  # not by number: those of the dead are given away again
+        own.kill()
+    os._exit(0)
 
 
 if __name__ == "__main__":
