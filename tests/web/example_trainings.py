@@ -43,7 +43,7 @@ def copied(run: RunDir, name: str, last_step: int, **progress: object) -> RunDir
     (copy.path / run.lora.name).unlink(missing_ok=True)
     copy.report.unlink(missing_ok=True)
     copy.config.write_text(copy.config.read_text().replace(f"name: {run.name}\n", f"name: {name}\n"))
-    for path in (copy.metrics, copy.validation):
+    for path in (copy.metrics, copy.validation, copy.drift):
         with contextlib.suppress(FileNotFoundError):
             rows = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= last_step]
             path.write_text("".join(f"{line}\n" for line in rows))
@@ -62,7 +62,9 @@ def copied(run: RunDir, name: str, last_step: int, **progress: object) -> RunDir
 @contextmanager
 def something_going_on(runs_dir: Path, home: Path) -> Iterator[None]:
     """Two trainings that are over, one that goes on, one stopped, one that failed, and a queue, for a block."""
-    every = ("sample.every=20", "save.every=40", "training.validation={fraction: 0.2, every: 20}")
+    every = (
+        "sample.every=20", "save.every=40", "training.validation={fraction: 0.2, every: 20}", "training.drift.every=20",
+    )  # fmt: skip
     foxy = train(runs_dir, "foxy_style", "style", "training.steps=160", *every)
     train(runs_dir, "foxy_rank_4", "style", "training.steps=100", "target.rank=4", "target.alpha=4", *every)
     copied(foxy, "foxy_large_batch", 40, state="failed", steps=1000, message=_OUT_OF_MEMORY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -100,6 +101,7 @@ SCREENS = (
     Screen("run", "/runs/foxy_style", ready=".r-chart-canvas canvas"),
     Screen("run_dark", "/runs/foxy_now", dark=True, ready=".r-chart-canvas canvas"),
     Screen("run_phone", "/runs/foxy_now", PHONE, ready=".r-chart-canvas canvas"),
+    Screen("run_ranking", "/runs/foxy_style?tab=checkpoints", ready=".r-ranking-chosen"),
     Screen("run_previews", "/runs/foxy_style?tab=previews", ready=".r-cell img"),
     Screen("run_viewer", "/runs/foxy_style?tab=previews", ready=".r-cell img", act=look_closely),
     Screen("compare", "/compare?runs=foxy_style,foxy_rank_4", ready=".r-cell img"),
@@ -123,6 +125,12 @@ def example_run(runs: Path) -> None:
     run = make_run(runs, "fox_emoji", prompts=("a [trigger] emoji of fox",))
     for path in [run.lora, *run.checkpoints.glob("*.safetensors")]:
         shutil.copy(ADAPTER, path)
+
+
+def rank(run: Path) -> None:
+    """Rank a run's checkpoints on a few prompts."""
+    command = [sys.executable, "-m", "slipstream.cli.app", "rank", str(run), "--prompts", "4"]
+    subprocess.run(command, capture_output=True, check=True)
 
 
 def take(browser: Browser, served: Served, screen: Screen) -> bytes:
@@ -160,6 +168,8 @@ def main(names: list[str]) -> None:
         example_run(served.runs)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with something_going_on(served.runs, served.home):
+            if not names or "run" in names:
+                rank(served.runs / "foxy_style")
             for screen in chosen(names):
                 (TARGET / f"{screen.name}.webp").write_bytes(take(browser, served, screen))
     total = sum(path.stat().st_size for path in TARGET.glob("*.webp"))

@@ -33,6 +33,8 @@ SAME_PICTURE = 0.01
 USUAL_RANK = 16
 SMALL_RANK = 8
 LOW_RATE = 5e-5
+WORSE_DETAILS = 0.05
+"""Rise of the held-out loss at a low noise level above its value before training that is worth a hint."""
 DETAIL, COMPOSITION = 0.3, 0.7
 """Noise levels up to which details are decided, and from which composition is."""
 
@@ -144,7 +146,7 @@ def messy_details(facts: RunFacts) -> Finding | None:
         return None
     level = max(details, key=details.__getitem__)
     gain = -min(rough)
-    if details[level] < 2 * WORTH_TELLING or gain < details[level]:
+    if details[level] < WORSE_DETAILS or gain < details[level]:
         return None
     bias = "balanced" if facts.config.training.timestep_bias == "high_noise" else "low_noise"
     return Finding(

@@ -170,6 +170,13 @@ def free_bytes(device: torch.device) -> int:
     return max(0, min(free + torch.cuda.memory_reserved(device) - allocated, own))
 
 
+def total_gib(device: torch.device) -> float | None:
+    """Memory of a GPU in GiB; None for the CPU."""
+    if device.type != "cuda":
+        return None
+    return round(torch.cuda.get_device_properties(_numbered(device)).total_memory / GIB, 1)
+
+
 def allocated_bytes(device: torch.device) -> int:
     """Bytes of a GPU that this process's tensors take; 0 for the CPU."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0

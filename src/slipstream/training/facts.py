@@ -15,6 +15,7 @@ from slipstream.config.variants import VARIANTS, preview_guidance, preview_steps
 from slipstream.data.fingerprint import dataset_fingerprint
 from slipstream.models.z_image.identity import weights_identity
 from slipstream.training.dataset_facts import dataset_facts
+from slipstream.training.device import total_gib
 from slipstream.training.pictures import picture_facts
 from slipstream.training.planning import remembered
 from slipstream.training.setting import Setting
@@ -55,6 +56,7 @@ def manifest(setting: Setting, adapted: Adapted) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "device": setting.compute.reasons[0],
+        "device_gib": total_gib(setting.compute.device),
         "choices": setting.describe(),
         "plan": remembered(setting.plan),
         "kernels": asdict(adapted.fast.kernels) if adapted.fast is not None else None,
