@@ -92,6 +92,10 @@ def test_two_runs_with_one_name_and_an_adapter_left_out_loudly(product: Product)
     assert fresh.code == 0, fresh.err
     assert "TRAINING ADAPTER: NONE" in fresh.out
     assert (product.folder / "runs/small~1/small.safetensors").exists()
+    log, page = ((product.folder / "runs/small" / name).read_text() for name in ("log.txt", "report.html"))
+    assert "finding: " in log
+    assert "Turbo was trained without a training adapter" in log
+    assert "Turbo was trained without a training adapter" in page[page.index('id="findings"') :]
 
 
 def test_a_run_that_is_no_run(product: Product) -> None:

@@ -14,6 +14,7 @@ from product import Product
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from slipstream.findings.look import findings_of
 from slipstream.runs.create import open_run
 from slipstream.runs.exit_codes import FINISHED
 from slipstream.runs.metrics import read_metrics
@@ -49,6 +50,7 @@ def test_the_main_job_leaves_a_whole_run(product: Product) -> None:
         assert picture.size == (64, 64)
         assert picture.info["prompt"] == "a foxy emoji of pizza"
         assert picture.info["training_adapter"] == "removed"
+    assert not [finding for finding in findings_of(run) if finding.severity == "problem"]
     check_lora_file(run.lora)
 
 
