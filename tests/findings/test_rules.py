@@ -151,17 +151,17 @@ def test_drift_by_a_high_rate_names_the_steps_the_rate_and_the_checkpoint_from_b
     assert "green at step 750 and was red at step 1,000" in told.seen[0]
     assert "2e-04 is above 1e-04" in " ".join(told.seen) or "0.0002 is above 0.0001" in " ".join(told.seen)
     assert told.change[0] == "Use the checkpoint of step 500."
-    assert finding.settings == {"training.learning_rate": 8e-5}
+    assert finding.settings == {"training.learning_rate": 8e-5, "training.drift.guard": "lower_learning_rate"}
     assert any("train to step 500 only" in line for line in told.change)
 
 
 def test_drift_at_the_guides_rate_advises_a_calmer_one_and_the_other_adapter():
-    told = tell(found(facts(drift=drifted("red")), "drift"))
+    guarded = "training.drift.guard=lower_learning_rate"
+    told = tell(found(facts(guarded, drift=drifted("red")), "drift"))
     assert told.settings == ("training.learning_rate=8e-05",)
     assert any("v1" in line for line in told.change)
-    assert tell(found(facts("training.learning_rate=8e-5", drift=drifted("red")), "drift")).settings == (
-        "training.learning_rate=5e-05",
-    )
+    calmer = tell(found(facts(guarded, "training.learning_rate=8e-5", drift=drifted("red")), "drift"))
+    assert calmer.settings == ("training.learning_rate=5e-05",)
 
 
 def test_drift_tells_what_the_guard_did():

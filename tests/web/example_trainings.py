@@ -61,12 +61,14 @@ def copied(run: RunDir, name: str, last_step: int, **progress: object) -> RunDir
 
 @contextmanager
 def something_going_on(runs_dir: Path, home: Path) -> Iterator[None]:
-    """Two trainings that are over, one that goes on, one stopped, one that failed, and a queue, for a block."""
+    """Three trainings that are over (one ran too hot), one that goes on, one stopped, one failed, and a queue."""
     every = (
         "sample.every=20", "save.every=40", "training.validation={fraction: 0.2, every: 20}", "training.drift.every=20",
     )  # fmt: skip
     foxy = train(runs_dir, "foxy_style", "style", "training.steps=160", *every)
     train(runs_dir, "foxy_rank_4", "style", "training.steps=100", "target.rank=4", "target.alpha=4", *every)
+    hot = ("training.learning_rate=2e-3", "model.training_adapter=none", "training.steps=80")
+    train(runs_dir, "foxy_hot", "style", *every, *hot)
     copied(foxy, "foxy_large_batch", 40, state="failed", steps=1000, message=_OUT_OF_MEMORY)
     copied(foxy, "foxy_slow", 80, state="stopped", steps=400)
     live = copied(foxy, "foxy_now", 120, state="running", steps=160, eta_seconds=18.0)

@@ -10,6 +10,7 @@ from slipstream.findings.finding import Finding, Line, Value, line
 from slipstream.findings.remedies import calmer, earlier_checkpoint
 
 RED, GREEN = "red", "green"
+LOWER = "lower_learning_rate"
 
 
 def turbo_drift(facts: RunFacts) -> Finding | None:
@@ -36,6 +37,9 @@ def turbo_drift(facts: RunFacts) -> Finding | None:
         change.append(calm)
         settings |= rates
         change += _otherwise(facts, rows)
+    if not facts.without_adapter and _may_lower(facts):
+        change.append(line("change.guard", value=LOWER))
+        settings["training.drift.guard"] = LOWER
     return Finding(
         "drift", "warning" if last["light"] != RED else "problem", tuple(seen), tuple(change), settings, "drift"
     )
@@ -63,6 +67,12 @@ def _acts(facts: RunFacts) -> tuple[Line, ...]:
         lines.append(line("guard.lowered", step=int(lowered[0]["step"]), share=share))
     lines += [line("guard.ended", step=int(row["step"])) for row in facts.drift[-1:] if row.get("ended_early")]
     return tuple(lines)
+
+
+def _may_lower(facts: RunFacts) -> bool:
+    """Whether the guard only looked on; without an adapter a run drifts at any rate."""
+    panel = facts.config.training.drift
+    return panel is not None and panel.guard in ("off", "warn")
 
 
 def _since_green(rows: Sequence[Row]) -> Sequence[Row]:
