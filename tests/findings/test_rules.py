@@ -159,6 +159,7 @@ def test_drift_at_the_guides_rate_advises_a_calmer_one_and_the_other_adapter():
     guarded = "training.drift.guard=lower_learning_rate"
     told = tell(found(facts(guarded, drift=drifted("red")), "drift"))
     assert told.settings == ("training.learning_rate=8e-05",)
+    assert told.seen[0].startswith("The drift meter was red at step 100 and has not been green since")
     assert any("v1" in line for line in told.change)
     calmer = tell(found(facts(guarded, "training.learning_rate=8e-5", drift=drifted("red")), "drift"))
     assert calmer.settings == ("training.learning_rate=5e-05",)

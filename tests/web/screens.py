@@ -101,7 +101,7 @@ SCREENS = (
     Screen("run", "/runs/foxy_style", ready=".r-chart-canvas canvas"),
     Screen("run_dark", "/runs/foxy_now", dark=True, ready=".r-chart-canvas canvas"),
     Screen("run_phone", "/runs/foxy_now", PHONE, ready=".r-chart-canvas canvas"),
-    Screen("run_findings", "/runs/foxy_hot", (1280, 1180), ready=".r-chart-canvas canvas"),
+    Screen("run_findings", "/runs/foxy_hot", (1280, 1340), ready=".r-chart-canvas canvas"),
     Screen("run_ranking", "/runs/foxy_style?tab=checkpoints", ready=".r-ranking-chosen"),
     Screen("run_previews", "/runs/foxy_style?tab=previews", ready=".r-cell img"),
     Screen("run_viewer", "/runs/foxy_style?tab=previews", ready=".r-cell img", act=look_closely),

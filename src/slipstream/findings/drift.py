@@ -22,7 +22,11 @@ def turbo_drift(facts: RunFacts) -> Finding | None:
     last = rows[-1]
     red = next((row for row in away if row["light"] == RED), None)
     values: dict[str, Value] = {"yellow": int(away[0]["step"]), "step": int(last["step"]), "score": last["score"]}
-    seen = [line("drift.to_yellow", **values) if red is None else line("drift.to_red", red=int(red["step"]), **values)]
+    seen = [line("drift.to_yellow", **values)]
+    if red is not None:
+        seen = [line("drift.to_red", red=int(red["step"]), **values)]
+    if red is away[0]:
+        seen = [line("drift.red_at_once", **values)]
     seen += _acts(facts)
     change = [*earlier_checkpoint(facts, away[0]["step"] - 1)]
     settings: dict[str, Value] = {}
