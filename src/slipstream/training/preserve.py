@@ -55,8 +55,8 @@ class Preserving:
 
 @dataclass(frozen=True)
 class Changed:
-    """How much of the LoRA is left, before `weight`: mean over modules of |A' x|^2 over |A x|^2, for the inputs x of
-    either kind of prompts."""
+    """How much of the LoRA is left, before `weight`: |A' x| over |A x| (root of the mean square over modules and inputs),
+    for the inputs x of either kind of prompts."""
 
     modules: int
     concept_kept: float
@@ -89,7 +89,7 @@ def preserve_turbo(asked: Preserving, base: Base, device: str, told: Told) -> Ch
     each = [pair for pairs in kept for pair in pairs]
     about = {**file.metadata, METADATA: f"amount {asked.amount:g}, weight {asked.weight:g}"}
     save_lora(asked.out, branches, _dtype(file), about)
-    return Changed(len(each), *(sum(values) / len(each) for values in zip(*each, strict=True)))
+    return Changed(len(each), *((sum(values) / len(each)) ** 0.5 for values in zip(*each, strict=True)))
 
 
 def _encoded(model: ZImage, prompts: dict[str, None], told: Told) -> dict[str, Tensor]:
@@ -151,7 +151,7 @@ def _project(
     branches: BranchSet, names: Sequence[str], walk: _Walk, concept: Sequence[Probe], unrelated: Sequence[Probe],
     asked: Preserving,
 ) -> list[tuple[float, float]]:  # fmt: skip
-    """Change A in these modules; returns how much of it is left for inputs of the concept and for unrelated ones."""
+    """Change A in these modules; returns |A' x|^2 over |A x|^2 for inputs of the concept and for unrelated ones."""
     hosts = {name: branches.hosts[name] for name in names}
     wanted, spared = (second_moments(hosts, walk.along(probes)) for probes in (concept, unrelated))
     left = []

@@ -81,8 +81,8 @@ def preserve(
         lora, out, concept, unrelated, request.amount, request.weight, unrelated_prompts(is_tiny=tiny).side
     )
     changed: Changed = preserve_turbo(asked, Base(model, extras_for(model)), request.device, Told(log, phase))
-    squared = request.weight**2
-    return Preserved(out, changed.modules, changed.concept_kept * squared, changed.unrelated_kept * squared)
+    weight = request.weight
+    return Preserved(out, changed.modules, changed.concept_kept * weight, changed.unrelated_kept * weight)
 
 
 def _lora_of(target: Path) -> Path:
