@@ -55,8 +55,8 @@ class Preserving:
 
 @dataclass(frozen=True)
 class Changed:
-    """How much of the LoRA is left, before `weight`: |A' x| over |A x| (root of the mean square over modules and inputs),
-    for the inputs x of either kind of prompts."""
+    """How much of the LoRA is left, before `weight`: |A' x| over |A x|, root of the mean square over modules and the
+    inputs x of either kind of prompts."""
 
     modules: int
     concept_kept: float
