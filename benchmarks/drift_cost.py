@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from composition import RandomTraining, training_config
 from random_model import model_size
 from results import revision
@@ -79,8 +80,13 @@ def main() -> None:
         training = RandomTraining(config, model_size(options.size), Path(folder))
         rows = [measured(training, side, options.updates, options.measurements) for side in options.sides]
         said = [line for line in training.said() if line.startswith(("device", "training adapter", "precision"))]
-        peak = peak_memory_gib(training.setting.compute.device)
-    result = {"revision": revision(), "size": options.size, "said": said, "rows": rows, "peak_gib": round(peak, 2)}
+        device = training.setting.compute.device
+        peak = peak_memory_gib(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    result = {
+        "device": name, "revision": revision(), "size": options.size, "said": said, "rows": rows,
+        "peak_gib": round(peak, 2),
+    }  # fmt: skip
     write_json(options.out, result)
     for row in rows:
         print(row)
