@@ -34,7 +34,7 @@ def trained(tmp_path, pictures):
         mapping = {
             "job": {"name": "felt", "trigger_word": "felt", "output_dir": str(tmp_path / "runs")},
             "model": {"variant": "turbo", "name_or_path": "tiny/turbo"},
-            "training": {"text_encoder": use, "steps": 3, "batch_size": 2},
+            "training": {"text_encoder": use, "steps": 3, "batch_size": 2, "drift": None},
             "datasets": [{"path": str(pictures), "resolutions": [64], "caption_dropout": 0.4}],
             "sample": {"prompts": ["a [trigger] emoji of sun"], "width": 64, "height": 64},
             "advanced": {"tensorboard": False},
