@@ -163,6 +163,6 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def is_passing(error: DBAPIError) -> bool:
+def is_passing(error: Exception) -> bool:
     """Whether trying again later may help: the server restarts, another process holds the file."""
-    return isinstance(error, OperationalError) or error.connection_invalidated
+    return isinstance(error, DBAPIError) and (isinstance(error, OperationalError) or error.connection_invalidated)

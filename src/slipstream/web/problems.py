@@ -112,7 +112,15 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_fault(request: Request, error: Exception) -> JSONResponse:
-    """A mistake of ours; the server's log has the traceback, the answer has nothing of it."""
+    """A database that is away for a moment, or a mistake of ours; the server's log has the traceback, the answer has
+    nothing of it."""
+    from slipstream.jobs.database import is_passing  # where nothing fails nothing waits for it
+
+    if is_passing(error):
+        fix = "try again in a moment; if it stays so, see whether another program holds the queue's database."
+        message = "the queue's database does not answer at the moment"
+        problem = Problem(status=503, message=message, where=request.url.path, fix=fix)
+        return problem_response(problem, {"Retry-After": "5"})
     fix = "this is a fault of slipstream; what the server printed in its terminal says more."
     message = f"the studio failed here ({type(error).__name__})"
     return problem_response(Problem(status=500, message=message, where=request.url.path, fix=fix))
