@@ -46,6 +46,7 @@ from slipstream.training.planning import as_planned, fixed_by, offload_percents,
 from slipstream.training.setting import settle_compute  # noqa: E402
 
 GIB = 2**30
+ROOT = Path(__file__).resolve().parents[1]
 USUAL = (
     "quantization.transformer=auto", "quantization.text_encoder=auto", "training.gradient_checkpointing=auto",
     "training.optimizer=adamw",
@@ -151,7 +152,7 @@ def train(training: RandomTraining, side: int, steps: int) -> dict[str, Any]:
         figures["steps"], figures["first_update_seconds"] = steps, round(seconds[0], 1)
     except Exception as error:  # noqa: BLE001 out of memory above all, which is what is looked for
         figures["error"] = f"{type(error).__name__}: {str(error)[:300]}"
-        figures["where"] = traceback.format_exc().splitlines()[-8:]
+        figures["where"] = traceback.format_exc().replace(f"{ROOT}/", "").splitlines()[-8:]
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         figures["peak_gib"] = round(torch.cuda.max_memory_allocated(device) / GIB, 2)
