@@ -6,13 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def slipstream(folder: Path, *arguments: str, threads: int | None = None) -> None:
@@ -64,3 +69,11 @@ def seeds_table(heading: str, forms: Mapping[str, str], results: Mapping[str, Se
             cells.append(f"{form.format(sum(values) / len(values))} ({each})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def by_seed(measure: Callable[[T, int], R], things: Sequence[T], seeds: int, jobs: int) -> dict[T, list[R]]:
+    """`measure(thing, seed)` of each thing for every seed, so many at a time."""
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        running = {(thing, seed): pool.submit(measure, thing, seed) for seed in range(seeds) for thing in things}
+        measured = {key: future.result() for key, future in running.items()}
+    return {thing: [measured[thing, seed] for seed in range(seeds)] for thing in things}

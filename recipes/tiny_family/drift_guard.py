@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from commands import draw, seeds_table, slipstream
+from commands import by_seed, draw, seeds_table, slipstream
 from drift_styles import STYLES
 from PIL import Image
 from regularization_table import PICTURES, STYLE_SET, TRIGGER, Probe, judged, turbo_itself, write_inputs
@@ -100,14 +99,9 @@ def main() -> None:
         STYLES[arguments.style](Image.open(path)).save(out / STYLE_SET / path.name)
     chosen = [title for title in VARIANTS if not arguments.only or title in arguments.only]
     probe = turbo_itself(out, judge, arguments.threads)
-    with ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
-        running = {
-            (title, seed): pool.submit(measure, probe, title, seed, arguments)
-            for seed in range(arguments.seeds)
-            for title in chosen
-        }
-        measured = {key: future.result() for key, future in running.items()}
-    results = {title: [measured[title, seed] for seed in range(arguments.seeds)] for title in chosen}
+    results = by_seed(
+        lambda title, seed: measure(probe, title, seed, arguments), chosen, arguments.seeds, arguments.jobs
+    )
     forms = {"drift": "{:.1f}", "highest": "{:.1f}", "rate": "{:.2f}", "style": "{:.0%}", "bleed": "{:.0%}"}
     heading = (
         f"| {arguments.steps} steps with adapter v2 | drift at the end | highest | rate at the end, of what was set | "

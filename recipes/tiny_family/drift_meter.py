@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import slipstream
+from commands import by_seed, slipstream
 from drift_picture import Line, scores_svg
 from drift_styles import TRIGGER, write_styles
 
@@ -187,14 +186,9 @@ def main() -> None:
     out: Path = arguments.out.resolve()
     write_styles(out)
     chosen = [setting for setting in SETTINGS if setting.title.startswith(tuple(arguments.only or [""]))]
-    with ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
-        running = {
-            (setting, seed): pool.submit(train, out, setting, seed, arguments)
-            for seed in range(arguments.seeds)
-            for setting in chosen
-        }
-        measured = {key: future.result() for key, future in running.items()}
-    results = {setting: [measured[setting, seed] for seed in range(arguments.seeds)] for setting in chosen}
+    results = by_seed(
+        lambda setting, seed: train(out, setting, seed, arguments), chosen, arguments.seeds, arguments.jobs
+    )
     found = {
         "steps": arguments.steps, "seeds": arguments.seeds, "every": EVERY, **judged(results, arguments.steps),
         "scores": {setting.title: [[row["score"] for row in run] for run in runs] for setting, runs in results.items()},

@@ -8,21 +8,18 @@ comes of it lies in the run that is ranked, as with `slipstream rank`.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 
-from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import RunError, SlipstreamError
-from slipstream.runs.attempts import take_run
 from slipstream.runs.controls import clear, take
 from slipstream.runs.create import open_run
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
+from slipstream.runs.job_process import on_stop_signals, run_job
 from slipstream.runs.layout import RunDir
 from slipstream.runs.progress import Progress, write_progress
 
@@ -41,6 +38,9 @@ class _Reporter:
 
     def say(self, line: str) -> None:
         print(time.strftime("%H:%M:%S"), line, flush=True)
+
+    def ask_to_stop(self) -> None:
+        self.stopping = True
 
     def tell(self, **values: object) -> None:
         self.progress = replace(self.progress, **values)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def read_target(job: RunDir) -> RunDir:
 def work(job: RunDir) -> int:
     """Rank to the end or to a stop; returns the exit code."""
     reporter = _Reporter(job)
-    _listen(reporter)
+    on_stop_signals(reporter.ask_to_stop)
     clear(job)
     try:
         _rank(job, reporter)
@@ -116,26 +116,9 @@ def _rank(job: RunDir, reporter: _Reporter) -> None:
     reporter.say(f"recommended: step {found.recommended['step']} at weight {found.recommended['weight']:g}")
 
 
-def _listen(reporter: _Reporter) -> None:
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        reporter.stopping = True
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-
-
 def main() -> int:
     """Entry point of the worker process."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m slipstream.ranking_worker JOB_DIR\n")
-        return 2
-    prepare_environment()
-    job = RunDir(Path(sys.argv[1]).resolve())
-    try:
-        return take_run(job, lambda: work(job))
-    except SlipstreamError as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED
+    return run_job("slipstream.ranking_worker JOB_DIR", work)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_the_worker_stops_when_asked_and_goes_on_where_it_was(tmp_path, dataset,
     assert stopped.done == len(read_captioned(run.path / worker.DIARY)) < 4
 
     (dataset / "4.txt").write_text("by hand in the break\n")
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker, "on_stop_signals", lambda stop: None)
     assert worker.work(run) == FINISHED
     found = texts(dataset)
     assert found[0] == "by hand\n"
@@ -86,7 +86,7 @@ def test_the_answers_depend_on_the_picture_and_batches_change_nothing(dataset, m
 
 
 def test_a_failure_is_told_in_the_progress(tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker, "on_stop_signals", lambda stop: None)
     run = job(tmp_path, CaptionRequest(dataset, str(dataset)))
     assert worker.work(run) == FAILED
     assert "cannot be loaded as a vision-language model" in read_progress(run).message

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from slipstream.reports.drift import drift_figure
 from slipstream.reports.html import render_report
-from slipstream.runs.drift import append_row, light, read_rows
+from slipstream.runs.drift import light, read_rows
 from slipstream.runs.layout import RunDir
+from slipstream.runs.metrics import append_row
 
 
 def written(folder: Path, *scores: float) -> RunDir:

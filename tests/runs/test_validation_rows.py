@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipstream.runs.metrics import truncate_after
-from slipstream.runs.validation import append_row, best_row, level_key, level_keys, overfitting_advice, read_rows
+from slipstream.runs.metrics import append_row, truncate_after
+from slipstream.runs.validation import best_row, level_key, level_keys, overfitting_advice, read_rows
 
 
 def rows(*losses: float, every: int = 50) -> list[dict[str, float]]:

@@ -19,9 +19,9 @@ from slipstream.config.run_config import dump_yaml, parse_config
 from slipstream.core.errors import RunError
 from slipstream.data.dataset import build_dataset
 from slipstream.runs.layout import RunDir
+from slipstream.runs.metrics import append_row
 from slipstream.runs.progress import Progress, write_progress
 from slipstream.runs.ranking import read_ranking
-from slipstream.runs.validation import append_row
 from slipstream.training.ranking_prompts import ask, spread
 from slipstream.training.setting import dataset_settings
 from slipstream.workflows import rank

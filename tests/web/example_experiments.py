@@ -11,7 +11,7 @@ from example_runs import make_run
 from slipstream.config.run_config import dump_yaml, parse_config
 from slipstream.experiments.arms import Arm, settings_of
 from slipstream.experiments.experiment import Experiment, write_experiment
-from slipstream.runs.drift import append_row
+from slipstream.runs.metrics import append_row
 
 PROMPTS = ("a [trigger] emoji of fox", "a photo of a dog")
 _COMMAND = "slipstream ab foxy.yaml model.training_adapter=none,v2 --seeds 3"

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import sys
 import time
 import traceback
-from pathlib import Path
-from types import FrameType
 
 from slipstream.captioning.request import CaptionRequest, request_from_json
 from slipstream.captioning.work import (
@@ -24,11 +21,10 @@ from slipstream.captioning.work import (
     pictures_to_caption,
     read_captioned,
 )
-from slipstream.core.environment import prepare_environment
 from slipstream.core.errors import RunError, SlipstreamError
-from slipstream.runs.attempts import take_run
 from slipstream.runs.controls import clear, take
 from slipstream.runs.exit_codes import FAILED, FINISHED, STOPPED
+from slipstream.runs.job_process import on_stop_signals, run_job
 from slipstream.runs.layout import RunDir
 from slipstream.runs.progress import Progress, write_progress
 
@@ -44,6 +40,9 @@ class _Reporter:
     stopping: bool = False
     began: float = 0.0
     done: int = 0
+
+    def ask_to_stop(self) -> None:
+        self.stopping = True
 
     def tell(self, **values: object) -> None:
         self.progress = dataclasses.replace(self.progress, **values)  # type: ignore[arg-type]
@@ -87,7 +86,7 @@ def read_request(run: RunDir) -> CaptionRequest:
 def work(run: RunDir) -> int:
     """Caption to the end or to a stop; returns the exit code."""
     reporter = _Reporter(run)
-    _listen(reporter)
+    on_stop_signals(reporter.ask_to_stop)
     clear(run)
     try:
         finished = _caption(run, reporter)
@@ -125,26 +124,9 @@ def _caption(run: RunDir, reporter: _Reporter) -> bool:
     return reporter.progress.done >= total
 
 
-def _listen(reporter: _Reporter) -> None:
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        reporter.stopping = True
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-
-
 def main() -> int:
     """Entry point of the worker process."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m slipstream.captioning.worker RUN_DIR\n")
-        return 2
-    prepare_environment()
-    run = RunDir(Path(sys.argv[1]).resolve())
-    try:
-        return take_run(run, lambda: work(run))
-    except SlipstreamError as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED
+    return run_job("slipstream.captioning.worker RUN_DIR", work)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ ended there).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from slipstream.core.errors import RunError
 from slipstream.runs.metrics import read_metrics
 
 Row = Mapping[str, Any]
@@ -27,19 +25,6 @@ YELLOW, RED = 38.0, 45.0
 def light(score: float) -> Light:
     """What a score means: green keeps Turbo's few steps, yellow wears them, red has lost them."""
     return "red" if score >= RED else "yellow" if score >= YELLOW else "green"
-
-
-def append_row(path: Path, row: Row) -> None:
-    """Add a measurement.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(dict(row)) + "\n")
-    except OSError as error:
-        raise RunError(f"cannot write: {error.strerror or error}", where=str(path), fix="make space.") from error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

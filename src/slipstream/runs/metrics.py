@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slipstream.core.atomic import write_text
+from slipstream.core.errors import RunError
 
 
 class MetricsWriter:
@@ -23,6 +25,19 @@ class MetricsWriter:
     def close(self) -> None:
         """Close the file."""
         self._handle.close()
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one line to a file of measurements.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(dict(row)) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write: {error.strerror or error}", where=str(path), fix="make space.") from error
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

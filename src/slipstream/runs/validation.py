@@ -5,12 +5,10 @@ A line holds `step`, `loss` (the mean) and `sigma_<level>` for each noise level.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slipstream.core.errors import RunError
 from slipstream.runs.metrics import read_metrics
 
 LEVEL = "sigma_"
@@ -26,19 +24,6 @@ def level_keys(rows: Sequence[Row]) -> list[str]:
     """The noise levels of some measurements, by rising noise."""
     found = {key for row in rows for key in row if key.startswith(LEVEL)}
     return sorted(found, key=lambda key: float(key.removeprefix(LEVEL)))
-
-
-def append_row(path: Path, row: Row) -> None:
-    """Add a measurement.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(dict(row)) + "\n")
-    except OSError as error:
-        raise RunError(f"cannot write: {error.strerror or error}", where=str(path), fix="make space.") from error
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

@@ -14,10 +14,10 @@ from slipstream.core.atomic import write_json
 from slipstream.core.quiet import quiet_imports
 from slipstream.runs import drift
 from slipstream.runs.layout import RunDir
-from slipstream.runs.metrics import MetricsWriter, truncate_after
+from slipstream.runs.metrics import MetricsWriter, append_row, truncate_after
 from slipstream.runs.phases import PhaseSpan, append_phase
 from slipstream.runs.progress import MIB, Progress, State, write_progress
-from slipstream.runs.validation import LEVEL, append_row, level_keys
+from slipstream.runs.validation import LEVEL, level_keys
 
 TRAINING = "training"
 _WRITE_EVERY_SECONDS = 0.2
@@ -173,7 +173,7 @@ class Reporter:
         Raises:
             RunError: the run folder cannot be written.
         """
-        drift.append_row(self.run.drift, row)
+        append_row(self.run.drift, row)
         each = ", ".join(f"{float(level):g}: {change:.0%}" for level, change in row["changes"].items())
         self.log(
             f"drift after step {row['step']}: score {row['score']:.1f}, {row['light']} (velocities changed, by noise "
